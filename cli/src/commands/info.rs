@@ -1,0 +1,113 @@
+//! `ringpack info`.
+
+use std::fmt::Write as _;
+use std::io::{Write as _, stdout};
+use std::process::ExitCode;
+
+use ringpack::format::header::{CodecKind, Digest, Header, PlacementKind, State};
+use ringpack::read::Container;
+use ringpack::ring::os::OsDisk;
+use serde::Serialize;
+
+use crate::args;
+use crate::exit::Failure;
+use crate::size::human;
+
+/// What is known of a container without reading its content. Sizes are in bytes.
+#[derive(Debug, Serialize)]
+struct Summary {
+    path: String,
+    state: &'static str,
+    content_size: u64,
+    file_size: u64,
+    chunk_size: u64,
+    chunk_count: u64,
+    codec: &'static str,
+    level: Option<i32>,
+    zstd_version: String,
+    placement: &'static str,
+    extent_chunks: u16,
+    content_crc32c: String,
+    blake3: Option<String>,
+}
+
+pub(crate) fn run(args: &args::Info) -> Result<ExitCode, Failure> {
+    let container = Container::open(&OsDisk, &args.input, false)?;
+    let summary = Summary::new(args.input.display().to_string(), container.header());
+    let text = if args.json {
+        serde_json::to_string_pretty(&summary).map_err(|error| Failure::Other(error.to_string()))?
+            + "\n"
+    } else {
+        summary.human()
+    };
+    match stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            Err(ringpack::Error::from_io(ringpack::ErrorKind::Output, "cannot write", error)
+                .at("standard output")
+                .into())
+        }
+    }
+}
+
+impl Summary {
+    fn new(path: String, header: &Header) -> Self {
+        let version = header.zstd_version;
+        Self {
+            path,
+            state: match header.state {
+                State::Open => "open",
+                State::Final => "final",
+                State::Streamed => "streamed",
+            },
+            content_size: header.content_size,
+            file_size: header.file_size,
+            chunk_size: header.chunk_len(),
+            chunk_count: header.chunk_count,
+            codec: match header.codec {
+                CodecKind::Store => "store",
+                CodecKind::Zstd => "zstd",
+            },
+            level: Some(header.level).filter(|_| header.codec == CodecKind::Zstd),
+            zstd_version: format!("{}.{}.{}", version / 10000, version / 100 % 100, version % 100),
+            placement: match header.placement {
+                PlacementKind::Dense => "dense",
+                PlacementKind::Slots => "slots",
+            },
+            extent_chunks: header.extent_chunks,
+            content_crc32c: format!("{:08x}", header.content_crc32c),
+            blake3: match &header.digest {
+                Digest::None => None,
+                Digest::Blake3(digest) => Some(hex(digest)),
+            },
+        }
+    }
+
+    fn human(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "{name:<10} {value}");
+        };
+        let sized = |bytes: u64| format!("{} ({bytes} bytes)", human(bytes));
+        let ratio = 100.0 * self.file_size as f64 / self.content_size.max(1) as f64;
+        line("container", &self.path);
+        line("state", self.state);
+        line("content", &sized(self.content_size));
+        line("file", &format!("{}, {ratio:.2}% of the content", sized(self.file_size)));
+        line("chunks", &format!("{} of {}", self.chunk_count, human(self.chunk_size)));
+        let level = self.level.map_or_else(String::new, |level| format!(" level {level}"));
+        line("codec", &format!("{}{level}, libzstd {}", self.codec, self.zstd_version));
+        let extent = format!("{}, {} chunks an extent", self.placement, self.extent_chunks);
+        line("placement", &extent);
+        line("crc32c", &self.content_crc32c);
+        line("blake3", self.blake3.as_deref().unwrap_or("none"));
+        text
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,23 @@
+//! Lines on standard error. A closed standard error is no reason to fail.
+
+use std::io::{IsTerminal, Write, stderr};
+
+/// An error, always said.
+pub(crate) fn error(text: &str) {
+    let _ = writeln!(stderr(), "ringpack: {text}");
+}
+
+/// Something a person should know although it worked.
+pub(crate) fn warning(text: &str) {
+    let _ = writeln!(stderr(), "ringpack: warning: {text}");
+}
+
+/// What was done.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
+}
+
+/// Whether a person is watching.
+pub(crate) fn is_watched() -> bool {
+    stderr().is_terminal()
+}

@@ -1,0 +1,41 @@
+//! Default names: `FILE` packs to `FILE.zst`, and back, as with zstd.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+const SUFFIX: &str = ".zst";
+
+/// The container's name for an input.
+pub(crate) fn packed(input: &Path) -> PathBuf {
+    let mut name = input.as_os_str().to_owned();
+    name.push(SUFFIX);
+    name.into()
+}
+
+/// The content's name for a container, or `None` where the container's says none.
+pub(crate) fn unpacked(input: &Path) -> Option<PathBuf> {
+    let name = input.as_os_str().as_bytes().strip_suffix(SUFFIX.as_bytes())?;
+    let path = PathBuf::from(OsString::from_vec(name.to_vec()));
+    // `dir/.zst` would be a directory's name.
+    (!name.is_empty() && !name.ends_with(b"/")).then_some(path)
+}
+
+/// Whether a name stands for standard input or output.
+pub(crate) fn is_standard_stream(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        assert_eq!(packed(Path::new("a/b.tar")), Path::new("a/b.tar.zst"));
+        assert_eq!(unpacked(Path::new("a/b.tar.zst")), Some(PathBuf::from("a/b.tar")));
+        for nameless in ["b.tar", ".zst", "a/.zst", "b.zst.bak"] {
+            assert_eq!(unpacked(Path::new(nameless)), None, "{nameless}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Stopping a job from outside: a flag that is looked at, and calls for whoever is asleep.
+//!
+//! Workers look at the flag once a turn. A thread that is blocked in the kernel can't look, so it
+//! leaves a call that will wake it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Call = Box<dyn Fn() + Send + Sync>;
+
+/// Asks a job to stop. Clones ask the same job.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    asked: AtomicBool,
+    calls: Mutex<Vec<Call>>,
+}
+
+impl Cancel {
+    /// A token that nobody has pulled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the job to stop; it ends with [`crate::ErrorKind::Cancelled`], leaving nothing behind.
+    /// A job that has published already is past stopping.
+    pub fn cancel(&self) {
+        self.0.asked.store(true, Ordering::SeqCst);
+        for call in self.calls().iter() {
+            call();
+        }
+    }
+
+    /// Whether the job was asked to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    /// Has `call` called when the job is asked to stop; at once if it was already.
+    pub(crate) fn on_cancel(&self, call: impl Fn() + Send + Sync + 'static) {
+        // The flag is looked at under the lock that `cancel` takes after setting it: the call is
+        // made by one of the two, whichever order they come in.
+        let mut calls = self.calls();
+        if self.is_cancelled() {
+            call();
+        }
+        calls.push(Box::new(call));
+    }
+
+    fn calls(&self) -> std::sync::MutexGuard<'_, Vec<Call>> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancel").field(&self.is_cancelled()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn a_call_is_made_whichever_comes_first() {
+        for cancel_first in [false, true] {
+            let cancel = Cancel::new();
+            let called = Arc::new(AtomicU32::new(0));
+            let count = called.clone();
+            if cancel_first {
+                cancel.cancel();
+            }
+            cancel.on_cancel(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+            if !cancel_first {
+                assert_eq!(called.load(Ordering::SeqCst), 0);
+                cancel.cancel();
+            }
+            assert!(cancel.is_cancelled());
+            assert_eq!(called.load(Ordering::SeqCst), 1);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The codec: a chunk in, a frame out, and back.
+//!
+//! One frame a chunk, each with a context of its own: libzstd keeps state in a context that was
+//! used before (the salt of its row hash, tables that are not cleared), and the bytes of a frame
+//! must depend on the chunk, the level and the version of libzstd alone. The output always has room
+//! for the worst case, because libzstd writes other bytes where it has less.
+//!
+//! `store` writes raw blocks, except that a chunk of zeros goes through libzstd's fastest level:
+//! the holes of a disk image would otherwise be written out.
+//!
+//! # Invariants
+//! - C1: a frame is a function of (codec, level, chunk), whatever was encoded before it.
+//! - C2: no frame is longer than [`store_len`] of its chunk.
+//! - C3: `decode` gives out exactly the chunk's length or an error, never a part.
+
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, compress_bound, get_error_name};
+
+use crate::checksum::crc32c;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::{FrameHeader, content_checksum, encode_store, store_len};
+use crate::format::header::CodecKind;
+use crate::limits::WINDOW_LOG_MAX;
+
+/// The version of libzstd that encodes, as `ZSTD_versionNumber` gives it: 1.5.7 is 10507.
+#[must_use]
+pub fn zstd_version() -> u32 {
+    zstd::zstd_safe::version_number()
+}
+
+/// Room that encoding a chunk of `raw_len` bytes needs: the worst case of libzstd, or of `store`.
+#[must_use]
+pub fn encode_room(raw_len: usize) -> usize {
+    compress_bound(raw_len).max(store_len(raw_len))
+}
+
+/// A chunk in its encoded form, as far as it is known before it has a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// Length of the frame in bytes.
+    pub len: usize,
+    /// CRC32C of the frame's bytes.
+    pub crc32c: u32,
+    /// Length of the chunk in bytes.
+    pub raw_len: usize,
+    /// CRC32C of the chunk.
+    pub raw_crc32c: u32,
+    /// Low half of the XXH64 of the chunk.
+    pub xxh64_low: u32,
+}
+
+/// Makes frames.
+#[derive(Debug)]
+pub struct Encoder {
+    kind: CodecKind,
+    level: i32,
+    /// The last frame made of a chunk that is a hole, by that chunk's length: a sparse file has
+    /// thousands of them, all alike (C1).
+    zeros: Option<(Vec<u8>, Frame)>,
+}
+
+impl Encoder {
+    /// An encoder of `kind`; `level` is one of libzstd's, and means nothing to `store`.
+    #[must_use]
+    pub fn new(kind: CodecKind, level: i32) -> Self {
+        Self { kind, level, zeros: None }
+    }
+
+    /// Writes the frame of `raw` to the front of `out`, which has at least [`encode_room`] bytes.
+    ///
+    /// # Errors
+    /// Where libzstd can't allocate its context.
+    pub fn encode(&mut self, raw: &[u8], out: &mut [u8]) -> Result<Frame> {
+        // C1: the same room for the same length, always.
+        let room = &mut out[..encode_room(raw.len())];
+        let len = match self.kind {
+            CodecKind::Zstd => compress(self.level, raw, room)?,
+            CodecKind::Store if !raw.is_empty() && is_zero(raw) => compress(1, raw, room)?,
+            CodecKind::Store => store(raw, room),
+        };
+        let frame = &out[..len];
+        Ok(Frame {
+            len,
+            crc32c: crc32c(frame),
+            raw_len: raw.len(),
+            raw_crc32c: crc32c(raw),
+            xxh64_low: content_checksum(frame).expect("a frame ends with a checksum"),
+        })
+    }
+
+    /// As [`Self::encode`] for a chunk known to be `raw_len` zeros, which need not be in memory.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_zeros(&mut self, raw_len: usize, out: &mut [u8]) -> Result<Frame> {
+        if self.zeros.as_ref().is_none_or(|(_, frame)| frame.raw_len != raw_len) {
+            let frame = self.encode(&vec![0; raw_len], out)?;
+            self.zeros = Some((out[..frame.len].to_vec(), frame));
+        }
+        let (bytes, frame) = self.zeros.as_ref().expect("set above");
+        out[..bytes.len()].copy_from_slice(bytes);
+        Ok(*frame)
+    }
+}
+
+fn compress(level: i32, raw: &[u8], room: &mut [u8]) -> Result<usize> {
+    let failed =
+        |code| Error::new(ErrorKind::Output, get_error_name(code)).hint("free some memory");
+    // C1: a context of its own.
+    let mut context = CCtx::try_create()
+        .ok_or_else(|| Error::new(ErrorKind::Output, "libzstd is out of memory"))?;
+    for parameter in [
+        CParameter::CompressionLevel(level),
+        CParameter::ChecksumFlag(true),
+        CParameter::ContentSizeFlag(true),
+    ] {
+        context.set_parameter(parameter).map_err(failed)?;
+    }
+    let len = context.compress2(room, raw).map_err(failed)?;
+    if len > store_len(raw.len()) {
+        // C2: what doesn't compress is stored.
+        return Ok(store(raw, room));
+    }
+    Ok(len)
+}
+
+fn store(raw: &[u8], room: &mut [u8]) -> usize {
+    encode_store(raw, room).expect("the room is that of a store frame at least")
+}
+
+/// Whether all bytes are zero.
+#[must_use]
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    chunks.iter().all(|chunk| *chunk == [0; 64]) && rest.iter().all(|&byte| byte == 0)
+}
+
+/// Makes chunks of frames.
+pub struct Decoder {
+    context: DCtx<'static>,
+}
+
+impl Decoder {
+    /// A decoder.
+    ///
+    /// # Errors
+    /// Where libzstd can't allocate its context.
+    pub fn new() -> Result<Self> {
+        let out_of_memory = || Error::new(ErrorKind::Output, "libzstd is out of memory");
+        let mut context = DCtx::try_create().ok_or_else(out_of_memory)?;
+        context
+            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
+            .map_err(|_| out_of_memory())?;
+        Ok(Self { context })
+    }
+
+    /// Decodes `frame`, which is expected to hold exactly `out.len()` bytes, into `out`, and checks
+    /// its content checksum. After an error, what `out` holds is not to be given to anyone.
+    ///
+    /// # Errors
+    /// `Damaged`, saying what doesn't fit.
+    pub fn decode(&mut self, frame: &[u8], out: &mut [u8]) -> Result<()> {
+        let damaged = |what| Error::new(ErrorKind::Damaged, what);
+        let header = FrameHeader::decode(frame)
+            .map_err(|error| Error::new(ErrorKind::Damaged, error.message))?;
+        // C3: the length is settled before a byte is decoded.
+        if header.content_size != out.len() as u64 {
+            return Err(damaged("the frame states another content size than the index"));
+        }
+        match self.context.decompress(out, frame) {
+            Ok(len) if len == out.len() => Ok(()),
+            Ok(_) => Err(damaged("the frame holds less than it states")),
+            Err(code) => Err(damaged(get_error_name(code))),
+        }
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decoder")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that compress somewhat, differently by seed.
+    fn sample(len: usize, seed: u64) -> Vec<u8> {
+        let mut state = seed | 1;
+        (0..len)
+            .map(|i| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                if i % 3 == 0 { state as u8 } else { (i / 5) as u8 }
+            })
+            .collect()
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        sample(len * 3, 99).into_iter().step_by(3).collect()
+    }
+
+    const CODECS: [(CodecKind, i32); 4] =
+        [(CodecKind::Store, 0), (CodecKind::Zstd, 1), (CodecKind::Zstd, 3), (CodecKind::Zstd, 9)];
+
+    fn encode(encoder: &mut Encoder, raw: &[u8]) -> (Vec<u8>, Frame) {
+        let mut out = vec![0xEE; encode_room(raw.len())];
+        let frame = encoder.encode(raw, &mut out).unwrap();
+        out.truncate(frame.len);
+        (out, frame)
+    }
+
+    #[test]
+    fn c2_c3_round_trip_within_the_bound() {
+        for (kind, level) in CODECS {
+            let mut encoder = Encoder::new(kind, level);
+            let mut decoder = Decoder::new().unwrap();
+            for len in [0, 1, 255, 256, 65_535, 65_536, 200_000] {
+                for raw in [sample(len, 5), noise(len), vec![0; len]] {
+                    let (bytes, frame) = encode(&mut encoder, &raw);
+                    assert!(frame.len <= store_len(len), "{kind:?} {level} {len}");
+                    assert_eq!((frame.raw_crc32c, frame.raw_len), (crc32c(&raw), len));
+                    let mut back = vec![0; len];
+                    decoder.decode(&bytes, &mut back).unwrap();
+                    assert!(back == raw);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn c1_a_frame_does_not_remember_what_came_before() {
+        for (kind, level) in CODECS {
+            let raw = sample(300_000, 7);
+            let (alone, _) = encode(&mut Encoder::new(kind, level), &raw);
+            let mut used = Encoder::new(kind, level);
+            for seed in 1..20 {
+                encode(&mut used, &sample(300_000 - 11 * seed as usize, seed));
+                assert!(encode(&mut used, &raw).0 == alone, "{kind:?} {level} after {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn c1_zeros_out_of_the_cache_are_zeros_encoded() {
+        for (kind, level) in CODECS {
+            let mut encoder = Encoder::new(kind, level);
+            for len in [65_536, 65_536, 100, 65_536] {
+                let plain = encode(&mut Encoder::new(kind, level), &vec![0; len]);
+                let mut out = vec![0xEE; encode_room(len)];
+                let frame = encoder.encode_zeros(len, &mut out).unwrap();
+                out.truncate(frame.len);
+                assert_eq!((out, frame), plain);
+            }
+        }
+    }
+
+    #[test]
+    fn c3_a_frame_of_another_length_gives_nothing_out() {
+        let (bytes, _) = encode(&mut Encoder::new(CodecKind::Zstd, 1), &sample(1000, 3));
+        let mut decoder = Decoder::new().unwrap();
+        for len in [0, 999, 1001] {
+            let refused = decoder.decode(&bytes, &mut vec![0; len]).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Damaged);
+        }
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x10;
+            let mut out = vec![0; 1000];
+            let result = decoder.decode(&flipped, &mut out);
+            assert!(result.is_err() || out == sample(1000, 3), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn zero_runs_of_any_length_are_told() {
+        for len in [0, 1, 63, 64, 65, 1000] {
+            let mut bytes = vec![0; len];
+            assert!(is_zero(&bytes));
+            for at in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|&at| at < len) {
+                bytes[at] = 1;
+                assert!(!is_zero(&bytes), "{at} of {len}");
+                bytes[at] = 0;
+            }
+        }
+    }
+}

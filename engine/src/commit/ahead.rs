@@ -1,0 +1,204 @@
+//! Space allocated ahead of the writes, and the gate that keeps writes behind it.
+//!
+//! Direct writes stay asynchronous only into space that is allocated already; one beyond it, or one
+//! submitted while an allocation holds the inode's lock, is punted to a kernel thread (measured:
+//! up to one a write in flight, see docs/decisions/0004). So before an allocation the gate closes,
+//! the writes that were let in finish, the space is allocated, and the gate opens up to its end.
+//! Steps double, so there are few of them, and no more than half of what is reserved is unused.
+//!
+//! ```text
+//!      written        in flight      allocated, free
+//! |───────────────|────────────────|─────────────────| limit
+//!                                        ▲ frontier + half a step reaches here: close
+//! ```
+//!
+//! # Invariants
+//! - G1: no write is let in that ends beyond what is allocated, or while an allocation runs.
+//! - G2: a closed gate opens again without any further event: once the last write let in has left.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use crate::limits::{ALLOCATE_STEP_BYTES, ALLOCATE_STEP_BYTES_MAX};
+use crate::ring::file::File;
+
+/// Set in [`Gate::inside`] while the gate is closed; the rest counts the writes let in.
+const CLOSED: u64 = 1 << 63;
+
+/// The gate, shared with the workers.
+#[derive(Debug)]
+pub struct Gate {
+    limit: AtomicU64,
+    inside: AtomicU64,
+}
+
+impl Gate {
+    /// A gate without a limit.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { limit: AtomicU64::new(u64::MAX), inside: AtomicU64::new(0) }
+    }
+
+    /// Lets a write in that ends at `end`; `false` where it has to wait. The job's event count
+    /// advances when it may look again.
+    pub fn enter(&self, end: u64) -> bool {
+        // G1: a refused write leaves no trace in the count, so that `close` can trust it.
+        let enter = |inside| (inside & CLOSED == 0).then_some(inside + 1);
+        end <= self.limit.load(SeqCst) && self.inside.fetch_update(SeqCst, SeqCst, enter).is_ok()
+    }
+
+    /// Notes that a write let in has ended. The coordinator has to hear of it afterwards (G2).
+    pub fn leave(&self) {
+        self.inside.fetch_sub(1, SeqCst);
+    }
+
+    /// Closes the gate; `true` where nothing is inside.
+    fn close(&self) -> bool {
+        self.inside.fetch_or(CLOSED, SeqCst) & !CLOSED == 0
+    }
+
+    fn open_to(&self, limit: u64) {
+        self.limit.store(limit, SeqCst);
+        self.inside.fetch_and(!CLOSED, SeqCst);
+    }
+}
+
+/// The coordinator's side.
+pub struct Ahead<'a> {
+    file: &'a Arc<dyn File>,
+    gate: &'a Gate,
+    /// The parts of a range that will be written.
+    parts: Box<dyn FnMut(Range<u64>) -> Vec<Range<u64>> + 'a>,
+    allocated: u64,
+    most: u64,
+    active: bool,
+}
+
+impl<'a> Ahead<'a> {
+    /// Allocation for `file`, of which at most `most` bytes will be needed and of these only what
+    /// `parts` says; allocates the first step. Does nothing for a buffered file.
+    pub fn new(
+        file: &'a Arc<dyn File>,
+        gate: &'a Gate,
+        most: u64,
+        parts: impl FnMut(Range<u64>) -> Vec<Range<u64>> + 'a,
+    ) -> Self {
+        let active = file.is_direct();
+        let mut ahead = Self { file, gate, parts: Box::new(parts), allocated: 0, most, active };
+        ahead.reach(0);
+        ahead
+    }
+
+    /// Sees to it that there is room beyond `frontier`, the furthest end of a finished write. To be
+    /// called after each write; `true` where the gate was opened, so that workers should look
+    /// again.
+    pub fn reach(&mut self, frontier: u64) -> bool {
+        let near = frontier.saturating_add(ALLOCATE_STEP_BYTES / 2);
+        if !self.active || self.allocated >= self.most || self.allocated > near {
+            return false;
+        }
+        if !self.gate.close() {
+            // G2: whoever leaves last calls again.
+            return false;
+        }
+        let step = self.allocated.clamp(ALLOCATE_STEP_BYTES, ALLOCATE_STEP_BYTES_MAX);
+        let end = self.allocated.saturating_add(step).min(self.most);
+        for part in (self.parts)(self.allocated..end) {
+            if self.file.allocate(part.start, part.end - part.start).is_err() {
+                // Not supported, or no room for a whole step: from here on the writes find out for
+                // themselves whether there is room for them.
+                self.active = false;
+                self.gate.open_to(u64::MAX);
+                return true;
+            }
+        }
+        self.allocated = end;
+        self.gate.open_to(if end == self.most { u64::MAX } else { end });
+        true
+    }
+}
+
+impl std::fmt::Debug for Ahead<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { allocated, most, active, .. } = self;
+        f.debug_struct("Ahead")
+            .field("allocated", allocated)
+            .field("most", most)
+            .field("active", active)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::file::Disk;
+    use crate::ring::sim::{SimDisk, SimOptions};
+    use std::ffi::OsStr;
+    use std::path::Path;
+
+    const STEP: u64 = ALLOCATE_STEP_BYTES;
+
+    fn file(options: SimOptions) -> (SimDisk, Arc<dyn File>) {
+        let disk = SimDisk::new(1, options);
+        let directory = disk.directory(Path::new("/")).unwrap();
+        let file = directory.create_new(OsStr::new("out"), true).unwrap();
+        (disk, file)
+    }
+
+    fn direct() -> SimOptions {
+        SimOptions { direct: true, ..SimOptions::default() }
+    }
+
+    #[test]
+    fn g1_g2_a_write_waits_for_its_space_and_an_allocation_for_the_writes() {
+        let (_disk, file) = file(direct());
+        let gate = Gate::open();
+        let mut ahead = Ahead::new(&file, &gate, 100 * STEP, |range| vec![range]);
+        assert!(gate.enter(STEP) && !gate.enter(STEP + 1));
+        // Something is inside: the gate closes, and nothing is allocated yet.
+        assert!(!ahead.reach(STEP));
+        assert!(!gate.enter(1));
+        gate.leave();
+        assert!(ahead.reach(STEP));
+        // Steps double.
+        assert_eq!(ahead.allocated, 2 * STEP);
+        assert!(gate.enter(2 * STEP) && !gate.enter(2 * STEP + 1));
+        gate.leave();
+        assert!(!ahead.reach(STEP), "there is room enough");
+        assert!(ahead.reach(2 * STEP));
+        assert_eq!(ahead.allocated, 4 * STEP);
+    }
+
+    #[test]
+    fn what_is_known_to_suffice_lifts_the_limit() {
+        let (_disk, file) = file(direct());
+        let gate = Gate::open();
+        let ahead = Ahead::new(&file, &gate, STEP / 2, |range| vec![range]);
+        assert_eq!(ahead.allocated, STEP / 2);
+        assert!(gate.enter(u64::MAX));
+    }
+
+    #[test]
+    fn only_the_parts_that_are_written_are_allocated() {
+        let (_disk, file) = file(direct());
+        let gate = Gate::open();
+        let ahead = Ahead::new(&file, &gate, STEP, |range| {
+            [8192, 0].map(|at| range.start + at..range.start + at + 4096).to_vec()
+        });
+        assert_eq!(ahead.allocated, STEP);
+        assert_eq!(file.status().unwrap().allocated, 8192);
+    }
+
+    #[test]
+    fn a_full_disk_or_a_buffered_file_is_left_to_the_writes() {
+        for options in [SimOptions { capacity: Some(1 << 20), ..direct() }, SimOptions::default()] {
+            let (_disk, file) = file(options);
+            let gate = Gate::open();
+            let mut ahead = Ahead::new(&file, &gate, 100 * STEP, |range| vec![range]);
+            assert!(gate.enter(u64::MAX));
+            assert!(!ahead.reach(50 * STEP));
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! The end of a container: index, tail pad, seek table, header; once.
+//!
+//! By now every extent is written and what is known of each chunk is in the spool. A [`Finish`] is
+//! consumed by writing the tail, so there is no second time. Into a file, the order is
+//!
+//! ```text
+//! index, pad, table │ punch slots │ ftruncate │ fsync │ header FINAL │ attributes │ fsync
+//! ```
+//!
+//! and then the partial file is published (see [`super::publication`]). A reader that finds FINAL
+//! at offset 0 therefore finds everything else durable before it. Into a pipe, the tail simply
+//! follows, with a trailing header in place of the one that can't be rewritten.
+//!
+//! # Invariants
+//! - Z1: the tail is written only if exactly the extents `0..n` are complete.
+//! - Z2: each step is issued after the result of the one before it was seen to be good.
+//! - Z3: fsync is called once for each state to be made durable, never again after it failed.
+
+use std::sync::Arc;
+
+use crate::buffer::AlignedMemory;
+use crate::checksum::{Whole, crc32c};
+use crate::digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::header::{Digest, Header, PlacementKind, State};
+use crate::format::index::{self, SUFFIX_LEN};
+use crate::format::layout::{Geometry, Tail};
+use crate::format::{Subtype, frame, seek_table};
+use crate::limits::{ALIGN, HEADER_LEN};
+use crate::placement::sequence_set::SequenceSet;
+use crate::ring::file::{Attributes, File};
+use crate::spool::Spool;
+use crate::units::align_up;
+
+/// Bytes of the tail written at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Where the tail goes, piece by piece, in order.
+pub trait Sink {
+    /// Writes the next piece. All but the last are a multiple of [`ALIGN`], and so is the sum.
+    ///
+    /// # Errors
+    /// Where writing fails.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
+/// Everything that the end of a container is made from.
+#[derive(Debug)]
+pub struct Finish {
+    /// Header with the fields that were known from the start.
+    pub header: Header,
+    /// A record a chunk.
+    pub spool: Spool,
+    /// The extents that are complete.
+    pub extents: SequenceSet,
+    /// Length of the content.
+    pub content_size: u64,
+    /// Where the last extent ends.
+    pub data_end: u64,
+    /// Whether BLAKE3 chaining values were made.
+    pub chaining: bool,
+}
+
+impl Finish {
+    /// Writes the tail to `sink` and returns the header that belongs to it.
+    ///
+    /// # Errors
+    /// Those of the sink and of the spool.
+    ///
+    /// # Panics
+    /// Where extents are missing: the engine's own mistake.
+    pub fn write_tail(mut self, sink: &mut dyn Sink) -> Result<(Header, Spool)> {
+        let geometry = Geometry::of(&self.header);
+        let chunk_count = geometry.chunk_count(self.content_size);
+        let extent_count = geometry.extent_count(chunk_count);
+        // Z1: exactly 0..n-1, each complete.
+        assert!(
+            self.extents.complete(extent_count),
+            "extent {} of {extent_count} is missing",
+            self.extents.first_missing()
+        );
+        let streamed = self.header.state == State::Streamed;
+        let tail = Tail::new(self.data_end, chunk_count, self.chaining, streamed)
+            .expect("offsets of a file that exists fit");
+        let (content_crc32c, digest) = self.sums(chunk_count)?;
+        let header = Header {
+            state: if streamed { State::Streamed } else { State::Final },
+            content_size: self.content_size,
+            chunk_count,
+            data_end: self.data_end,
+            index_offset: tail.index_offset,
+            index_len: tail.index_len,
+            table_offset: tail.table_entries.map_or(0, |_| tail.table_offset),
+            file_size: tail.file_size,
+            slot_len: geometry.slot_len(),
+            content_crc32c,
+            digest,
+            ..self.header.clone()
+        };
+        let mut out = Pieces { sink, memory: AlignedMemory::zeroed(PIECE_BYTES), filled: 0 };
+        self.write_index(chunk_count, &mut out)?;
+        if streamed {
+            out.put(&header.encode(Subtype::TrailingHeader))?;
+        }
+        if tail.pad_len > 0 {
+            let prefix = frame::pad_prefix(tail.pad_len).expect("a tail pad has 8 bytes or more");
+            out.put(prefix.as_ref())?;
+            out.zeros(tail.pad_len as usize - prefix.as_ref().len())?;
+        }
+        if let Some(entries) = tail.table_entries {
+            self.write_table(&header, &tail, entries, &mut out)?;
+        }
+        out.flush()?;
+        Ok((header, self.spool))
+    }
+
+    fn sums(&mut self, chunk_count: u64) -> Result<(u32, Digest)> {
+        let mut whole = Whole::default();
+        let mut next = |spool: &mut Spool, sequence| {
+            let record = spool.record(sequence)?;
+            whole.append(record.entry.raw_crc32c, record.entry.raw_len as usize);
+            Ok(record.chaining)
+        };
+        let digest = if self.chaining {
+            let root = digest::root(chunk_count, &mut |i| next(&mut self.spool, i))?;
+            Digest::Blake3(root)
+        } else {
+            for sequence in 0..chunk_count {
+                next(&mut self.spool, sequence)?;
+            }
+            Digest::None
+        };
+        Ok((whole.value(), digest))
+    }
+
+    fn write_index(&mut self, chunk_count: u64, out: &mut Pieces<'_>) -> Result<()> {
+        for run in index::runs(chunk_count, self.chaining) {
+            let prefix = index::encode_prefix(run.start, run.end - run.start, self.chaining);
+            let (_, payload) = prefix.split_at(8);
+            let mut crc = crc32c(payload);
+            out.put(&prefix)?;
+            let mut put = |out: &mut Pieces<'_>, bytes: &[u8]| {
+                crc = crc32c::crc32c_append(crc, bytes);
+                out.put(bytes)
+            };
+            for sequence in run.clone() {
+                put(out, &self.spool.record(sequence)?.entry.encode())?;
+            }
+            if self.chaining {
+                for sequence in run {
+                    put(out, &self.spool.record(sequence)?.chaining)?;
+                }
+            }
+            const { assert!(SUFFIX_LEN == 4) };
+            out.put(&crc.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn write_table(
+        &mut self,
+        header: &Header,
+        tail: &Tail,
+        entries: u64,
+        out: &mut Pieces<'_>,
+    ) -> Result<()> {
+        let own = |len: u64| seek_table::Entry::without_content(len as u32).encode();
+        out.put(&seek_table::encode_prefix(entries))?;
+        out.put(&own(HEADER_LEN as u64))?;
+        let mut record = self.spool.record(0)?;
+        for sequence in 0..header.chunk_count {
+            let last = sequence + 1 == header.chunk_count;
+            let next = if last { None } else { Some(self.spool.record(sequence + 1)?) };
+            // A pad counts into the entry of the frame before it.
+            let end = next.map_or(header.data_end, |next| next.entry.offset);
+            let entry = seek_table::Entry {
+                compressed: (end - record.entry.offset) as u32,
+                decompressed: record.entry.raw_len,
+                checksum: record.xxh64_low,
+            };
+            out.put(&entry.encode())?;
+            record = next.unwrap_or(record);
+        }
+        for len in index::frame_lens(header.chunk_count, self.chaining) {
+            out.put(&own(len))?;
+        }
+        if tail.trailing_header {
+            out.put(&own(HEADER_LEN as u64))?;
+        }
+        if tail.pad_len > 0 {
+            out.put(&own(tail.pad_len))?;
+        }
+        out.put(&seek_table::encode_footer(entries))
+    }
+
+    /// Writes the tail into `file` and makes everything durable, the final header last. What
+    /// remains is to publish.
+    ///
+    /// # Errors
+    /// Where any step fails; the file is then not to be published.
+    pub fn into_file(self, file: &Arc<dyn File>, attributes: &Attributes) -> Result<Header> {
+        let failed =
+            |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
+        let mut sink = FileSink { file, offset: self.data_end };
+        // Z2: every step below is reached through `?` on the one before it.
+        let (header, spool) = self.write_tail(&mut sink)?;
+        if header.placement == PlacementKind::Slots {
+            punch_slots(file, &header, spool)?;
+        }
+        file.set_len(header.file_size).map_err(failed("cannot set the file's length"))?;
+        // Z3: one fsync for the content, one for the header, neither retried.
+        file.sync_all().map_err(failed("cannot make the data durable"))?;
+        write_header(file, &header)?;
+        // After the last write, which would set the modification time anew.
+        file.set_attributes(attributes).map_err(failed("cannot set the file's attributes"))?;
+        file.sync_all().map_err(failed("cannot make the header durable"))?;
+        Ok(header)
+    }
+}
+
+/// Writes `header` at the front of a file.
+///
+/// # Errors
+/// Where writing fails.
+pub fn write_header(file: &Arc<dyn File>, header: &Header) -> Result<()> {
+    let mut memory = AlignedMemory::zeroed(HEADER_LEN);
+    memory.copy_from_slice(&header.encode(Subtype::Header));
+    FileSink { file, offset: 0 }.write(&memory)
+}
+
+/// Turns the unused rest of each slot, which was allocated ahead, into a hole. A file system that
+/// can't keeps the space allocated; the bytes read the same.
+fn punch_slots(file: &Arc<dyn File>, header: &Header, mut spool: Spool) -> Result<()> {
+    for sequence in 0..header.chunk_count {
+        let entry = spool.record(sequence)?.entry;
+        let pad_prefix_end = entry.offset + u64::from(entry.frame_len) + 9;
+        let start = align_up(pad_prefix_end);
+        let end = entry.offset + header.slot_len;
+        if start < end {
+            match file.punch_hole(start, end - start) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Unsupported => break,
+                Err(error) => {
+                    let what = "cannot free the unused part of a slot";
+                    return Err(Error::from_io(ErrorKind::Output, what, error).offset(start));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+struct FileSink<'a> {
+    file: &'a Arc<dyn File>,
+    offset: u64,
+}
+
+impl Sink for FileSink<'_> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        let mut interrupted = 0;
+        while !bytes.is_empty() {
+            match self.file.write_at(bytes, self.offset) {
+                Ok(written) if written > 0 => {
+                    // Back to the grid, so that the rest stays legal for direct I/O; a short write
+                    // of less than a block makes no progress and is refused below.
+                    let kept =
+                        if written == bytes.len() { written } else { written & !(ALIGN - 1) };
+                    interrupted = if kept > 0 { 0 } else { interrupted + 1 };
+                    bytes = &bytes[kept..];
+                    self.offset += kept as u64;
+                }
+                Ok(_) => interrupted += 1,
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => interrupted += 1,
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    let left = self.file.leave_direct().unwrap_or(false);
+                    if !left {
+                        return Err(self.failed(error));
+                    }
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+            if interrupted > crate::limits::RETRIES_MAX {
+                return Err(self.failed(std::io::ErrorKind::WriteZero.into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FileSink<'_> {
+    fn failed(&self, error: std::io::Error) -> Error {
+        Error::from_io(ErrorKind::Output, "cannot write", error).offset(self.offset)
+    }
+}
+
+/// Collects small writes into pieces on the grid.
+struct Pieces<'a> {
+    sink: &'a mut dyn Sink,
+    memory: AlignedMemory,
+    filled: usize,
+}
+
+impl Pieces<'_> {
+    fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let step = bytes.len().min(self.memory.len() - self.filled);
+            self.memory[self.filled..self.filled + step].copy_from_slice(&bytes[..step]);
+            self.filled += step;
+            bytes = &bytes[step..];
+            if self.filled == self.memory.len() {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, len: usize) -> Result<()> {
+        // A tail pad is at most two blocks.
+        self.put(&[0; 2 * ALIGN][..len])
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let filled = std::mem::take(&mut self.filled);
+        if filled > 0 { self.sink.write(&self.memory[..filled]) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::header;
+    use crate::format::index::Entry;
+    use crate::format::record::ChunkRecord;
+    use crate::ring::file::{Directory, Disk};
+    use crate::ring::sim::{Fault, SimDisk, SimOptions};
+    use std::ffi::OsStr;
+    use std::path::Path;
+
+    const ATTRIBUTES: Attributes = Attributes { mode: 0o640, owner: None, modified: None };
+
+    /// A container of one empty chunk, ready to be finished.
+    fn finish(directory: Arc<dyn Directory>, complete: bool) -> Finish {
+        let mut spool = Spool::new(directory, false, usize::MAX);
+        let entry =
+            Entry { offset: 4096, frame_len: 13, raw_len: 0, frame_crc32c: 1, raw_crc32c: 0 };
+        let record = ChunkRecord { entry, xxh64_low: frame::XXH_EMPTY, chaining: [0; 32] };
+        spool.put(0, &[record]).unwrap();
+        let mut extents = SequenceSet::default();
+        if complete {
+            extents.insert(0);
+        }
+        let header = Header { digest: Digest::None, ..header::tests::sample() };
+        Finish { header, spool, extents, content_size: 0, data_end: 8192, chaining: false }
+    }
+
+    fn disk(options: SimOptions) -> (SimDisk, Arc<dyn Directory>, Arc<dyn File>) {
+        let disk = SimDisk::new(7, options);
+        let directory = disk.directory(Path::new("/")).unwrap();
+        let file = directory.create_new(OsStr::new("out"), false).unwrap();
+        (disk, directory, file)
+    }
+
+    fn steps(disk: &SimDisk) -> Vec<String> {
+        let words = |line: String| line.split(' ').take(1).collect::<Vec<_>>().join(" ");
+        disk.trace().into_iter().map(words).filter(|step| step != "create").collect()
+    }
+
+    const ORDER: [&str; 6] =
+        ["write", "set_len", "sync_all", "write", "set_attributes", "sync_all"];
+
+    #[test]
+    fn the_header_follows_everything_else() {
+        let (disk, directory, file) = disk(SimOptions::default());
+        let header = finish(directory, true).into_file(&file, &ATTRIBUTES).unwrap();
+        assert_eq!(steps(&disk), ORDER);
+        assert_eq!(header.state, State::Final);
+        assert_eq!(file.status().unwrap().len, header.file_size);
+    }
+
+    #[test]
+    #[should_panic(expected = "extent 0 of 1 is missing")]
+    fn z1_an_incomplete_set_is_never_finished() {
+        let (_disk, directory, file) = disk(SimOptions::default());
+        let _ = finish(directory, false).into_file(&file, &ATTRIBUTES);
+    }
+
+    #[test]
+    fn z2_z3_a_failed_step_is_the_last_one() {
+        let fail = |nth, of: fn(Fault) -> SimOptions| of(Fault { nth, errno: libc::EIO });
+        let sync: fn(Fault) -> SimOptions =
+            |fault| SimOptions { fail_sync: Some(fault), ..SimOptions::default() };
+        let write: fn(Fault) -> SimOptions =
+            |fault| SimOptions { fail_write: Some(fault), ..SimOptions::default() };
+        for (options, reached) in
+            [(fail(1, write), 1), (fail(1, sync), 3), (fail(2, write), 4), (fail(2, sync), 6)]
+        {
+            let (disk, directory, file) = disk(options);
+            let error = finish(directory, true).into_file(&file, &ATTRIBUTES).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EIO));
+            assert_eq!(steps(&disk), ORDER[..reached]);
+        }
+    }
+}

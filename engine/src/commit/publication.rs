@@ -1,0 +1,360 @@
+//! The partial file, and how it takes the target's name.
+//!
+//! The partial file is created beside the target, under a name derived from the target's, for its
+//! owner alone, and locked. The lock is on the open file description that every ring writes
+//! through, so it outlives even a SIGKILL for as long as writes are in flight. A partial file whose
+//! lock is free was left by a writer that is gone for good, and is removed.
+//!
+//! # Invariants
+//! - B1: nothing stands under the target's name before `publish`, and an existing target is as it
+//!   was until the rename.
+//! - B2: a partial file that isn't published is removed, by drop if nothing else.
+//! - B3: only a file that this process created and locked is ever published or removed as its own.
+//! - B4: the partial file is readable by its owner alone until it takes over its attributes.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::header;
+use crate::ring::file::{Directory, Disk, File, FileKind, Replace, Status};
+
+/// What a partial file's name ends with.
+const SUFFIX: &str = ".ringpack-partial";
+
+/// A name that a file is to take.
+#[derive(Debug)]
+pub struct Target {
+    directory: Arc<dyn Directory>,
+    name: OsString,
+    path: PathBuf,
+    replace: Replace,
+}
+
+impl Target {
+    /// The target at `path`, checked before any work is done for it.
+    ///
+    /// # Errors
+    /// `TargetExists` where something has the name and [`Replace::Never`] is asked; `Output` where
+    /// the directory can't be opened or a directory has the name.
+    pub fn new(disk: &dyn Disk, path: &Path, replace: Replace) -> Result<Self> {
+        let failed = |what: &'static str| {
+            move |error| Error::from_io(ErrorKind::Output, what, error).at(path)
+        };
+        let Some(name) = path.file_name() else {
+            return Err(Error::new(ErrorKind::Output, "is no name for a file").at(path));
+        };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let directory = disk.directory(parent).map_err(failed("cannot open the directory"))?;
+        let target = Self { directory, name: name.to_owned(), path: path.to_owned(), replace };
+        match target.current()? {
+            None => {}
+            Some(Status { kind: FileKind::Directory, .. }) => {
+                return Err(Error::new(ErrorKind::Output, "is a directory").at(path));
+            }
+            Some(Status { kind: FileKind::Regular, .. }) if replace == Replace::Allowed => {}
+            Some(Status { kind: FileKind::Regular, .. }) => return Err(target.exists()),
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::Output,
+                    "is no regular file, so it can't be replaced all at once",
+                )
+                .at(path)
+                .hint("write to standard output with -c and redirect it there"));
+            }
+        }
+        Ok(target)
+    }
+
+    /// Refuses a target that is the very file it is to be made from.
+    ///
+    /// # Errors
+    /// `InvalidOptions` where it is, `Output` where the directory can't be searched.
+    pub fn refuse_source(&self, source: &Status) -> Result<()> {
+        if self.current()?.is_some_and(|found| found.identity == source.identity) {
+            return Err(Error::new(ErrorKind::InvalidOptions, "is input and output at once")
+                .at(&self.path)
+                .hint("name another output with --output (-o)"));
+        }
+        Ok(())
+    }
+
+    /// What has the name now.
+    ///
+    /// # Errors
+    /// `Output` where the directory can't be searched.
+    pub fn current(&self) -> Result<Option<Status>> {
+        self.directory.status(&self.name).map_err(|error| {
+            Error::from_io(ErrorKind::Output, "cannot look at the target", error).at(&self.path)
+        })
+    }
+
+    /// The directory it is in.
+    #[must_use]
+    pub fn directory(&self) -> &Arc<dyn Directory> {
+        &self.directory
+    }
+
+    /// Its path as given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn exists(&self) -> Error {
+        Error::new(ErrorKind::TargetExists, "exists already")
+            .at(&self.path)
+            .hint("replace it with --force (-f), or name another with --output (-o)")
+    }
+
+    fn failed(&self, what: &'static str, error: io::Error) -> Error {
+        Error::from_io(ErrorKind::Output, what, error).at(&self.path)
+    }
+}
+
+/// A file being written that will take a target's name.
+#[derive(Debug)]
+pub struct Partial {
+    target: Target,
+    name: OsString,
+    file: Arc<dyn File>,
+    identity: (u64, u64),
+    published: bool,
+}
+
+impl Partial {
+    /// Creates and locks the partial file, past the page cache where that is served and `direct`
+    /// asks for it.
+    ///
+    /// # Errors
+    /// `Locked` where another process is writing the same target, `Output` where the file can't be
+    /// created or something else has its name.
+    pub fn create(target: Target, direct: bool) -> Result<Self> {
+        let mut name = target.name.clone();
+        name.push(SUFFIX);
+        // B4: created for its owner alone, whatever the umask.
+        let file = match target.directory.create_new(&name, direct) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove_stale(&target, &name)?;
+                target.directory.create_new(&name, direct)
+            }
+            result => result,
+        };
+        let file = file.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => locked(&target),
+            _ => target.failed("cannot create the partial file beside it", error),
+        })?;
+        let held = file.try_lock();
+        let held = held.map_err(|error| target.failed("cannot lock the partial file", error))?;
+        let status = file.status();
+        let identity = status
+            .map_err(|error| target.failed("cannot look at the partial file", error))?
+            .identity;
+        let partial = Self { target, name, file, identity, published: false };
+        // B3: between creating and locking, another writer may have taken the file for stale.
+        if !held || !partial.is_own()? {
+            return Err(locked(&partial.target));
+        }
+        Ok(partial)
+    }
+
+    /// The open file, shared by everything that writes it.
+    #[must_use]
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// The target.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Gives the file, durable by now, the target's name, and makes the name durable. Once.
+    ///
+    /// # Errors
+    /// `TargetExists` where something took the name meanwhile; `Output` where renaming fails, and
+    /// the old target stands; or where the directory can't be made durable: then the new file
+    /// stands under the name, but a power cut may still bring the old one back.
+    pub fn publish(mut self) -> Result<()> {
+        // B3: the name still leads to the file that was written.
+        if !self.is_own()? {
+            return Err(locked(&self.target));
+        }
+        // B1: the one step that touches the target's name.
+        let renamed =
+            self.target.directory.rename(&self.name, &self.target.name, self.target.replace);
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => self.target.exists(),
+            _ => self.target.failed("cannot give the finished file its name", error),
+        })?;
+        self.published = true;
+        self.target.directory.sync().map_err(|error| {
+            self.target
+                .failed("the new file is in place, but its name isn't known to be durable", error)
+                .hint("check the device, then sync the directory or write the file again")
+        })
+    }
+
+    fn is_own(&self) -> Result<bool> {
+        let found = self.target.directory.status(&self.name);
+        let found =
+            found.map_err(|error| self.target.failed("cannot look at the partial file", error))?;
+        Ok(found.is_some_and(|status| status.identity == self.identity))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // B2, B3: removed only while the name leads to this very file.
+        if !self.published && self.is_own().unwrap_or(false) {
+            // A name that can't be removed is found stale by the next writer.
+            let _ = self.target.directory.unlink(&self.name);
+        }
+    }
+}
+
+/// Removes a partial file that a dead writer left.
+fn remove_stale(target: &Target, name: &OsStr) -> Result<()> {
+    let in_the_way = || {
+        Error::new(ErrorKind::Output, format!("{} is in the way", name.display()))
+            .at(&target.path)
+            .hint("it is none of ringpack's: remove or rename it")
+    };
+    let file = match target.directory.open_existing(name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => return Err(in_the_way()),
+    };
+    let failed = |error| target.failed("cannot look at the partial file beside it", error);
+    let status = file.status().map_err(failed)?;
+    if status.kind != FileKind::Regular || !is_partial(file.as_ref()).map_err(failed)? {
+        return Err(in_the_way());
+    }
+    if !file.try_lock().map_err(failed)? {
+        return Err(locked(target));
+    }
+    let found = target.directory.status(name).map_err(failed)?;
+    if found.is_some_and(|found| found.identity == status.identity) {
+        target
+            .directory
+            .unlink(name)
+            .map_err(|error| target.failed("cannot remove the stale partial file", error))?;
+    }
+    Ok(())
+}
+
+/// Whether a file that bears a partial file's name looks like one. What unpacking leaves has no
+/// mark of its own, so it is told by its mode: nobody but its owner may read it.
+fn is_partial(file: &dyn File) -> io::Result<bool> {
+    let mut start = [0; 16];
+    let read = file.read_at(&mut start, 0)?;
+    let mode = file.status()?.mode;
+    Ok(start[8..read.max(8)] == header::MAGIC || mode == 0o600)
+}
+
+fn locked(target: &Target) -> Error {
+    Error::new(ErrorKind::Locked, "another process is writing it")
+        .at(&target.path)
+        .hint("wait for it, or name another output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::os::OsDisk;
+
+    fn names(directory: &Path) -> Vec<OsString> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    fn partial(path: &Path, replace: Replace) -> Result<Partial> {
+        Partial::create(Target::new(&OsDisk, path, replace)?, false)
+    }
+
+    #[test]
+    fn b1_b2_b4_nothing_under_the_name_until_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let aborted = partial(&path, Replace::Never).unwrap();
+        assert_eq!(names(dir.path()), ["out.ringpack-partial"]);
+        assert_eq!(aborted.file().status().unwrap().mode, 0o600);
+        drop(aborted);
+        assert!(names(dir.path()).is_empty());
+        let written = partial(&path, Replace::Never).unwrap();
+        written.file().write_at(b"new", 0).unwrap();
+        written.publish().unwrap();
+        assert_eq!(names(dir.path()), ["out"]);
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn b1_an_existing_target_is_replaced_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let early = partial(&path, Replace::Never).unwrap();
+        std::fs::write(&path, b"old").unwrap();
+        // Taken meanwhile: found out by the rename itself.
+        assert_eq!(early.publish().unwrap_err().kind(), ErrorKind::TargetExists);
+        assert_eq!(names(dir.path()), ["out"]);
+        let refused = partial(&path, Replace::Never).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TargetExists);
+        let replacing = partial(&path, Replace::Allowed).unwrap();
+        replacing.file().write_at(b"new", 0).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        replacing.publish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn b3_one_writer_at_a_time_and_a_dead_ones_file_is_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let first = partial(&path, Replace::Never).unwrap();
+        assert_eq!(partial(&path, Replace::Never).unwrap_err().kind(), ErrorKind::Locked);
+        drop(first);
+        // As a killed writer leaves it: the name stays, the lock is free.
+        let stale = dir.path().join("out.ringpack-partial");
+        let open_header = [&[0; 8][..], b"RINGPACK", &[7; 100]].concat();
+        std::fs::write(&stale, &open_header).unwrap();
+        let second = partial(&path, Replace::Never).unwrap();
+        assert_eq!(second.file().status().unwrap().len, 0);
+        drop(second);
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn b3_what_is_not_ours_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let in_the_way = dir.path().join("out.ringpack-partial");
+        std::fs::write(&in_the_way, b"somebody's notes").unwrap();
+        assert!(partial(&path, Replace::Never).unwrap_err().to_string().contains("in the way"));
+        assert_eq!(std::fs::read(&in_the_way).unwrap(), b"somebody's notes");
+        std::fs::remove_file(&in_the_way).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &in_the_way).unwrap();
+        assert!(partial(&path, Replace::Never).unwrap_err().to_string().contains("in the way"));
+        std::fs::remove_file(&in_the_way).unwrap();
+        // Replaced while it was written: neither published nor removed.
+        let robbed = partial(&path, Replace::Never).unwrap();
+        std::fs::remove_file(&in_the_way).unwrap();
+        std::fs::write(&in_the_way, b"somebody's").unwrap();
+        assert_eq!(robbed.publish().unwrap_err().kind(), ErrorKind::Locked);
+        assert_eq!(names(dir.path()), ["out.ringpack-partial"]);
+    }
+
+    #[test]
+    fn targets_that_cannot_be_are_refused_before_any_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| Target::new(&OsDisk, path, Replace::Allowed).unwrap_err();
+        assert!(refused(dir.path()).to_string().contains("is a directory"));
+        assert!(refused(&dir.path().join("none/out")).to_string().contains("directory"));
+        assert!(refused(Path::new("/dev/null")).to_string().contains("no regular file"));
+        assert!(refused(Path::new("/")).to_string().contains("no name"));
+    }
+}

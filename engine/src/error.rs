@@ -1,0 +1,221 @@
+//! The one public error: what kind it is, where it happened, and what to do next.
+//!
+//! The kind is for programs (the command line maps it to an exit code), the context and the hint
+//! are for people. A programmer's mistake is an assertion, not an `Error`; a torn tail of a journal
+//! is data, not an `Error`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, for programs to tell apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Options that contradict each other or lie outside their range.
+    InvalidOptions,
+    /// The input can't be opened or read.
+    Input,
+    /// The input changed while it was read: it shrank, grew or was written to.
+    InputChanged,
+    /// The input is no ringpack container.
+    NotAContainer,
+    /// A container of a version, or with a feature, that this build doesn't know.
+    Unsupported,
+    /// A container that is truncated, or whose bytes don't match their checksums.
+    Damaged,
+    /// The target exists and replacing it was not asked for.
+    TargetExists,
+    /// Another process is writing the same target.
+    Locked,
+    /// The output can't be created or written.
+    Output,
+    /// The file system of the output, or the owner's quota, is full.
+    NoSpace,
+    /// The reader of the output went away.
+    OutputClosed,
+    /// io_uring was required and the system refuses it.
+    NoUring,
+    /// The job was cancelled by its owner.
+    Cancelled,
+    /// A range that lies outside the content.
+    OutOfRange,
+}
+
+/// An error with its place and its remedy.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    path: Option<PathBuf>,
+    sequence: Option<u64>,
+    offset: Option<u64>,
+    hint: Option<Cow<'static, str>>,
+    source: Option<io::Error>,
+}
+
+impl Error {
+    /// An error of `kind`, saying `message`: what was being done or found, in lower case and
+    /// without a full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            path: None,
+            sequence: None,
+            offset: None,
+            hint: None,
+            source: None,
+        }))
+    }
+
+    /// An error made from the system's own: `kind`, unless the cause is a full disk or quota, which
+    /// is [`ErrorKind::NoSpace`], or a closed pipe, which is [`ErrorKind::OutputClosed`].
+    pub fn from_io(
+        kind: ErrorKind,
+        message: impl Into<Cow<'static, str>>,
+        source: io::Error,
+    ) -> Self {
+        let kind = match source.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => ErrorKind::NoSpace,
+            Some(libc::EPIPE) if kind == ErrorKind::Output => ErrorKind::OutputClosed,
+            _ => kind,
+        };
+        let mut error = Self::new(kind, message);
+        if kind == ErrorKind::NoSpace {
+            error = error.hint("free some space there, or write to another file system");
+        }
+        error.0.source = Some(source);
+        error
+    }
+
+    /// Names the file, unless a deeper layer named it already.
+    #[must_use]
+    pub fn at(mut self, path: impl AsRef<Path>) -> Self {
+        self.0.path.get_or_insert_with(|| path.as_ref().to_owned());
+        self
+    }
+
+    /// Names the chunk.
+    #[must_use]
+    pub fn sequence(mut self, sequence: u64) -> Self {
+        self.0.sequence.get_or_insert(sequence);
+        self
+    }
+
+    /// Names the place in the file, in bytes.
+    #[must_use]
+    pub fn offset(mut self, offset: u64) -> Self {
+        self.0.offset.get_or_insert(offset);
+        self
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// What kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The file concerned, where there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// The chunk concerned, where there is one.
+    #[must_use]
+    pub fn chunk(&self) -> Option<u64> {
+        self.0.sequence
+    }
+
+    /// The error number of the system call behind this, where there is one.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.0.source.as_ref().and_then(io::Error::raw_os_error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        if let Some(path) = &inner.path {
+            write!(f, "{}: ", path.display())?;
+        }
+        match (inner.sequence, inner.offset) {
+            (Some(sequence), Some(offset)) => write!(f, "chunk {sequence} at byte {offset}: ")?,
+            (Some(sequence), None) => write!(f, "chunk {sequence}: ")?,
+            (None, Some(offset)) => write!(f, "at byte {offset}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&inner.message)?;
+        if let Some(source) = &inner.source {
+            write!(f, ": {source}")?;
+        }
+        if let Some(hint) = &inner.hint {
+            write!(f, "; {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_names_file_place_cause_and_remedy() {
+        let error = Error::from_io(
+            ErrorKind::Output,
+            "cannot write",
+            io::Error::from_raw_os_error(libc::EIO),
+        )
+        .at("/backup/db.zst")
+        .sequence(7)
+        .offset(4096)
+        .hint("check the device");
+        assert_eq!(
+            error.to_string(),
+            "/backup/db.zst: chunk 7 at byte 4096: cannot write: Input/output error (os error 5); \
+             check the device"
+        );
+        assert_eq!(error.kind(), ErrorKind::Output);
+    }
+
+    #[test]
+    fn a_full_disk_and_a_closed_pipe_are_kinds_of_their_own() {
+        let kind = |errno| {
+            let source = io::Error::from_raw_os_error(errno);
+            Error::from_io(ErrorKind::Output, "cannot write", source).kind()
+        };
+        assert_eq!(kind(libc::ENOSPC), ErrorKind::NoSpace);
+        assert_eq!(kind(libc::EDQUOT), ErrorKind::NoSpace);
+        assert_eq!(kind(libc::EPIPE), ErrorKind::OutputClosed);
+        assert_eq!(kind(libc::EIO), ErrorKind::Output);
+    }
+
+    #[test]
+    fn the_deepest_layer_names_the_place() {
+        let error = Error::new(ErrorKind::Damaged, "torn").at("a").at("b");
+        assert_eq!(error.path(), Some(Path::new("a")));
+    }
+}

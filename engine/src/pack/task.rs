@@ -1,0 +1,381 @@
+//! What a worker does with an extent when packing: read, encode its chunks back to back, place.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::Codec;
+use crate::buffer::Buffer;
+use crate::checksum;
+use crate::chunker::RawExtent;
+use crate::codec::{Encoder, Frame, encode_room};
+use crate::commit::Gate;
+use crate::digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::{pad_len, pad_prefix, store_len};
+use crate::format::header::{CodecKind, PlacementKind};
+use crate::format::index::Entry;
+use crate::format::layout::Geometry;
+use crate::format::record::ChunkRecord;
+use crate::limits::ALIGN;
+use crate::ordered::HandedOver;
+use crate::pipeline::Shared;
+use crate::placement::{Extent, PlacedExtent, Placement};
+use crate::ring::{Failure, FileSlot, OpKind, Span};
+use crate::source::Positional;
+use crate::source::stream::{Feed, Next, Portion};
+use crate::units::{ExtentNumber, FileOffset, Sequence, align_down, align_up};
+use crate::worker::{Claim, Input, Placing, Task};
+
+/// What all workers of a job share.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) geometry: Geometry,
+    pub(super) placement: Placement,
+    pub(super) supply: Supply,
+    pub(super) chaining: bool,
+    /// What keeps writes within the space allocated.
+    pub(super) gate: Gate,
+    /// Whether the output goes to a pipe.
+    pub(super) streamed: bool,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Where extents come from.
+#[derive(Debug)]
+pub(super) enum Supply {
+    /// Each core claims the next number and reads it.
+    Positional { source: Positional, next: AtomicU64 },
+    /// One reader hands them out.
+    Stream(Feed),
+}
+
+impl Supply {
+    pub(super) fn positional(source: Positional) -> Self {
+        Self::Positional { source, next: AtomicU64::new(0) }
+    }
+}
+
+/// Bytes that a worker's output buffer needs: every frame but the last at its longest, the last
+/// with the room that the encoder wants, and a pad.
+pub(super) fn output_len(geometry: &Geometry) -> usize {
+    let chunk = geometry.chunk_len() as usize;
+    let before = (usize::from(geometry.extent_chunks) - 1) * store_len(chunk);
+    before + encode_room(chunk) + 3 * ALIGN
+}
+
+/// An extent that is written: what the coordinator is told.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) placed: PlacedExtent,
+    pub(super) first_chunk: u64,
+    pub(super) records: Vec<ChunkRecord>,
+    pub(super) only_digest: Option<[u8; 32]>,
+    pub(super) holes: u64,
+}
+
+/// What comes over the channel: an extent written, or one to be written to a pipe.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) written: Written,
+    pub(super) handed_over: Option<HandedOver>,
+}
+
+/// The task.
+#[derive(Debug)]
+pub(super) struct PackTask<'a> {
+    work: &'a Work,
+    encoder: Encoder,
+    events: Sender<Event>,
+    back: Sender<Buffer>,
+    returned: Receiver<Buffer>,
+}
+
+impl<'a> PackTask<'a> {
+    pub(super) fn new(work: &'a Work, codec: Codec, events: Sender<Event>) -> Self {
+        let encoder = match codec {
+            Codec::Store => Encoder::new(CodecKind::Store, 0),
+            Codec::Zstd(level) => Encoder::new(CodecKind::Zstd, level),
+        };
+        let (back, returned) = std::sync::mpsc::channel();
+        Self { work, encoder, events, back, returned }
+    }
+
+    fn output_slot(&self) -> FileSlot {
+        match self.work.supply {
+            Supply::Positional { .. } => FileSlot(1),
+            Supply::Stream(_) => FileSlot(0),
+        }
+    }
+
+    /// Encodes the chunks of `unit` back to back and pads them; the extent's length is then known.
+    fn encode(&mut self, unit: &mut Unit, raw: &mut [u8], output: &mut [u8]) -> Result<()> {
+        let mut end = 0;
+        let mut only = unit.raw.number().0 == 0;
+        for chunk in unit.raw.chunks() {
+            self.work.shared.check()?;
+            let (start, range) = (unit.raw.raw_offset() + chunk.range.start as u64, chunk.range);
+            let room = &mut output[end..];
+            let raw = &mut raw[range.clone()];
+            let hole = !range.is_empty() && !unit.has_data(&range);
+            // The digest is made of the zeros themselves, so they are laid out for it.
+            if !hole || self.work.chaining {
+                unit.clear_holes(&range, raw);
+            }
+            let frame = if hole {
+                unit.holes += range.len() as u64;
+                self.encoder.encode_zeros(range.len(), room)?
+            } else {
+                self.encoder.encode(raw, room)?
+            };
+            let mut chaining = [0; 32];
+            if self.work.chaining {
+                only &= chunk.sequence.0 == 0;
+                unit.only_digest = only.then(|| digest::chaining_value(raw, 0, true));
+                chaining = digest::chaining_value(raw, start, false);
+            }
+            unit.frames.push(EncodedChunk { sequence: chunk.sequence, frame, at: end, chaining });
+            end += frame.len;
+        }
+        // What follows the frames: a pad to the grid, or to the end of the slot.
+        let pad = match self.work.geometry.placement {
+            PlacementKind::Dense => pad_len(end as u64),
+            PlacementKind::Slots => self.work.geometry.slot_len() - end as u64,
+        };
+        unit.len = end as u64 + pad;
+        unit.write_len = end;
+        if pad > 0 {
+            let prefix = pad_prefix(pad).expect("a pad has 8 bytes or more");
+            let prefix = prefix.as_ref();
+            // The rest of a slot's pad is a hole: only its first block is written.
+            unit.write_len = align_up((end + prefix.len()) as u64).min(unit.len) as usize;
+            output[end..end + prefix.len()].copy_from_slice(prefix);
+            output[end + prefix.len()..unit.write_len].fill(0);
+            if self.work.geometry.placement == PlacementKind::Dense {
+                output[end + prefix.len()..unit.len as usize].fill(0);
+                unit.write_len = unit.len as usize;
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&self, unit: Unit) -> Written {
+        let placed = unit.placed.expect("a written extent was placed");
+        let records = unit.frames.iter().map(|encoded| encoded.record(placed.offset())).collect();
+        Written {
+            placed,
+            first_chunk: unit.raw.first().0,
+            records,
+            only_digest: unit.only_digest,
+            holes: unit.holes,
+        }
+    }
+
+    fn send(&self, event: Event) -> Result<()> {
+        let gone = |_| Error::new(ErrorKind::Cancelled, "the job was cancelled");
+        self.events.send(event).map_err(gone)
+    }
+}
+
+/// An extent on its way.
+#[derive(Debug)]
+pub(super) struct Unit {
+    raw: RawExtent,
+    /// Runs of data, from the extent's start.
+    runs: Vec<Range<usize>>,
+    portion: Option<Portion>,
+    frames: Vec<EncodedChunk>,
+    /// Bytes it takes of the container.
+    len: u64,
+    /// Bytes of these that are written; the rest is a hole.
+    write_len: usize,
+    placed: Option<PlacedExtent>,
+    only_digest: Option<[u8; 32]>,
+    holes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct EncodedChunk {
+    sequence: Sequence,
+    frame: Frame,
+    at: usize,
+    chaining: [u8; 32],
+}
+
+impl EncodedChunk {
+    fn record(&self, extent: FileOffset) -> ChunkRecord {
+        let offset = FileOffset(extent.0 + self.at as u64);
+        let Frame { len, crc32c, raw_len, raw_crc32c, xxh64_low } = self.frame;
+        ChunkRecord {
+            entry: Entry {
+                offset: offset.0,
+                frame_len: len as u32,
+                raw_len: raw_len as u32,
+                frame_crc32c: checksum::frame(self.sequence, offset, crc32c, len),
+                raw_crc32c,
+            },
+            xxh64_low,
+            chaining: self.chaining,
+        }
+    }
+}
+
+impl Unit {
+    fn new(raw: RawExtent, runs: Vec<Range<usize>>, portion: Option<Portion>) -> Self {
+        Self {
+            raw,
+            runs,
+            portion,
+            frames: Vec::new(),
+            len: 0,
+            write_len: 0,
+            placed: None,
+            only_digest: None,
+            holes: 0,
+        }
+    }
+
+    fn has_data(&self, range: &Range<usize>) -> bool {
+        self.runs.iter().any(|run| run.start < range.end && range.start < run.end)
+    }
+
+    /// Zeroes what lies between the runs of data in `range`, whose bytes `raw` are.
+    fn clear_holes(&self, range: &Range<usize>, raw: &mut [u8]) {
+        let mut from = range.start;
+        for run in &self.runs {
+            if run.start < range.end && from < run.start {
+                let hole = from.max(range.start)..run.start.min(range.end);
+                raw[hole.start - range.start..hole.end - range.start].fill(0);
+            }
+            from = from.max(run.end);
+        }
+        if from < range.end {
+            raw[from - range.start..].fill(0);
+        }
+    }
+}
+
+impl Task for PackTask<'_> {
+    type Unit = Unit;
+
+    fn claim(&mut self) -> Result<Claim<Unit>> {
+        let geometry = self.work.geometry;
+        match &self.work.supply {
+            Supply::Positional { source, next } => {
+                let number = ExtentNumber(next.fetch_add(1, Ordering::Relaxed));
+                let size = source.status().len;
+                let Some(raw) = RawExtent::of(geometry, number, size) else {
+                    return Ok(Claim::Exhausted);
+                };
+                let start = raw.raw_offset();
+                let mut runs = Vec::new();
+                let mut spans = Vec::new();
+                for run in source.data_runs(start..start + raw.raw_len())? {
+                    // Out to the grid, for direct I/O; past the file's end a read stops by itself.
+                    let (from, to) = (align_down(run.start), align_up(run.end));
+                    let at = (from - start) as usize;
+                    let need = (run.end - from) as usize;
+                    spans.push(Span { offset: from, at, len: (to - from) as usize, need });
+                    runs.push(at..at + need);
+                }
+                Ok(Claim::Unit(Unit::new(raw, runs, None), Input::Read(FileSlot(0), spans)))
+            }
+            Supply::Stream(feed) => match feed.next() {
+                Next::Later => Ok(Claim::Later),
+                Next::End => Ok(Claim::Exhausted),
+                Next::Portion(portion) => {
+                    let len = portion.len;
+                    let raw = RawExtent::with_len(geometry, portion.number, len as u64);
+                    let whole = std::iter::once(0..len).collect();
+                    Ok(Claim::Unit(Unit::new(raw, whole, Some(portion)), Input::Held))
+                }
+            },
+        }
+    }
+
+    fn transform(
+        &mut self,
+        unit: &mut Unit,
+        input: Option<&mut [u8]>,
+        output: &mut [u8],
+    ) -> Result<()> {
+        match (unit.portion.take(), input) {
+            (Some(Portion { mut memory, .. }), _) => {
+                self.encode(unit, &mut memory, output)?;
+                if let Supply::Stream(feed) = &self.work.supply {
+                    feed.give_back(memory);
+                }
+            }
+            (None, Some(input)) => self.encode(unit, input, output)?,
+            (None, None) => unreachable!("a unit has its input in a portion or in a buffer"),
+        }
+        let extent = Extent { number: unit.raw.number(), len: unit.len };
+        if self.work.placement.publish(extent) {
+            self.work.shared.event().advance();
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, unit: &mut Unit) -> Result<Placing> {
+        let extent = Extent { number: unit.raw.number(), len: unit.len };
+        let Some(placed) = self.work.placement.place(extent) else {
+            return Ok(Placing::Later);
+        };
+        unit.placed = Some(placed);
+        if self.work.streamed {
+            return Ok(Placing::HandOver);
+        }
+        if !self.work.gate.enter(placed.end()) {
+            return Ok(Placing::Later);
+        }
+        let span = Span::exact(placed.offset().0, 0, unit.write_len);
+        Ok(Placing::Write(self.output_slot(), vec![span]))
+    }
+
+    fn hand_over(&mut self, unit: Unit, buffer: Buffer) -> Result<()> {
+        let handed_over = HandedOver {
+            number: unit.raw.number().0,
+            buffer,
+            len: unit.write_len,
+            zeros: unit.len - unit.write_len as u64,
+            back: self.back.clone(),
+        };
+        self.send(Event { written: self.written(unit), handed_over: Some(handed_over) })
+    }
+
+    fn reclaim(&mut self) -> Option<Buffer> {
+        self.returned.try_recv().ok()
+    }
+
+    fn complete(&mut self, unit: Unit) -> Result<()> {
+        self.work.gate.leave();
+        self.send(Event { written: self.written(unit), handed_over: None })
+    }
+
+    fn failed(&self, unit: &Unit, kind: OpKind, offset: u64, failure: Failure) -> Error {
+        let sequence = unit.raw.first().0;
+        match (kind, failure) {
+            (OpKind::Read, Failure::EndOfFile) => {
+                let Supply::Positional { source, .. } = &self.work.supply else {
+                    unreachable!("a stream is not read through the ring")
+                };
+                source.check_unchanged().err().unwrap_or_else(|| {
+                    Error::new(ErrorKind::InputChanged, "ended early").offset(offset)
+                })
+            }
+            (OpKind::Read, Failure::Os(error)) => {
+                Error::from_io(ErrorKind::Input, "cannot read", error).offset(offset)
+            }
+            (OpKind::Write, Failure::Os(error)) => {
+                let error = Error::from_io(ErrorKind::Output, "cannot write", error);
+                error.sequence(sequence).offset(offset)
+            }
+            (OpKind::Write, Failure::EndOfFile) => unreachable!("a write has no end of file"),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.work.shared.check()
+    }
+}

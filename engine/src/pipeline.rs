@@ -1,0 +1,556 @@
+//! The pipeline: a worker for each core, and a coordinator that drains what they complete.
+//!
+//! Workers share the task's own counters and tables; nothing else passes between them. The first
+//! error of any of them stops all: it is kept, the event count is advanced so that nobody sleeps
+//! through it, and each worker ends at its next turn, waiting for its own operations in flight.
+//!
+//! The same workers also run one turn each in rotation on the calling thread
+//! ([`Schedule::Inline`]), which is how the simulator makes a run repeatable.
+//!
+//! # Invariants
+//! - Y1: when `run` returns, no operation of any worker is in flight.
+//! - Y2: the error returned is the first that was reported.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::buffer::Pool;
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::eventcount::EventCount;
+use crate::limits::CORES_MAX;
+use crate::ring::{Backend, BackendConfig, BackendKind, Disk, Files, Tier, affinity, iowq, probe};
+use crate::stats::RingCounters;
+use crate::worker::{Task, Turn, Worker};
+
+/// What tells all threads of a job to stop.
+#[derive(Debug)]
+pub struct Shared {
+    /// The job's own: pulled when its owner's is, and when anything fails.
+    stop: Cancel,
+    first: Mutex<Option<Error>>,
+    event: Arc<EventCount>,
+}
+
+impl Shared {
+    /// The state of a job that `cancel` may stop.
+    #[must_use]
+    pub fn new(cancel: &Cancel) -> Arc<Self> {
+        let event = Arc::new(EventCount::default());
+        let stop = Cancel::new();
+        let wake = Arc::clone(&event);
+        stop.on_cancel(move || wake.advance());
+        let pass_on = stop.clone();
+        cancel.on_cancel(move || pass_on.cancel());
+        Arc::new(Self { stop, first: Mutex::new(None), event })
+    }
+
+    /// The event count of the job.
+    #[must_use]
+    pub fn event(&self) -> &Arc<EventCount> {
+        &self.event
+    }
+
+    /// What wakes whoever is blocked in the kernel when the job ends early.
+    #[must_use]
+    pub fn stop(&self) -> &Cancel {
+        &self.stop
+    }
+
+    /// Stops the job, with this error unless another came first.
+    pub fn fail(&self, error: Error) {
+        // Y2: the first one stays. A worker that stopped because another failed adds nothing.
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.stop.cancel();
+    }
+
+    /// Whether the job goes on.
+    ///
+    /// # Errors
+    /// `Cancelled` where it doesn't.
+    pub fn check(&self) -> Result<()> {
+        if self.stop.is_cancelled() {
+            return Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"));
+        }
+        Ok(())
+    }
+
+    /// The first error, if there was one.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn take_error(&self) -> Result<()> {
+        match self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => self.check(),
+        }
+    }
+}
+
+/// How workers are run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Schedule {
+    /// A thread each, bound to these cores.
+    Threads(Vec<usize>),
+    /// This many, taking turns on the calling thread.
+    Inline(usize),
+}
+
+impl Schedule {
+    /// A thread for each of `count` cores, or for each core that the process may run on.
+    ///
+    /// # Errors
+    /// `InvalidOptions` for no threads or too many.
+    pub fn threads(count: Option<usize>) -> Result<Self> {
+        let allowed = affinity::allowed_cores();
+        let count = count.unwrap_or(allowed.len().clamp(1, CORES_MAX));
+        if count == 0 || count > CORES_MAX {
+            let what = format!("{count} threads are outside 1 to {CORES_MAX}");
+            return Err(Error::new(ErrorKind::InvalidOptions, what));
+        }
+        // More threads than cores share them in rotation.
+        let cores = (0..count).map(|i| allowed.get(i % allowed.len().max(1)).copied().unwrap_or(0));
+        Ok(Self::Threads(cores.collect()))
+    }
+
+    /// Number of workers.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        match self {
+            Self::Threads(cores) => cores.len(),
+            Self::Inline(count) => *count,
+        }
+    }
+}
+
+/// Which backend is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum IoMode {
+    /// io_uring where the system grants it, else pread and pwrite with a warning.
+    #[default]
+    Auto,
+    /// io_uring, or an error.
+    Uring,
+    /// pread and pwrite.
+    Pwrite,
+    /// The simulator.
+    Sim,
+}
+
+/// What each worker is made of.
+#[derive(Debug)]
+pub struct Crew<'a> {
+    /// Where backends come from.
+    pub disk: &'a dyn Disk,
+    /// Which are wanted.
+    pub io: IoMode,
+    /// How workers are run.
+    pub schedule: &'a Schedule,
+    /// The files that every worker serves.
+    pub files: Files,
+    /// Number and length of input buffers a worker.
+    pub inputs: (usize, usize),
+    /// Number and length of output buffers a worker.
+    pub outputs: (usize, usize),
+    /// What stops them.
+    pub shared: Arc<Shared>,
+}
+
+/// How often the coordinator looks around when nothing completes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The queue of completed extents: a sender for each worker, closed when the last of them is gone.
+#[derive(Debug)]
+pub struct Channel<E> {
+    unclaimed: Mutex<Vec<Sender<E>>>,
+}
+
+impl<E> Channel<E> {
+    /// The senders of `workers` workers, and the coordinator's end.
+    #[must_use]
+    pub fn new(workers: usize) -> (Self, Receiver<E>) {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut unclaimed = vec![sender; workers.max(1)];
+        unclaimed.truncate(workers);
+        (Self { unclaimed: Mutex::new(unclaimed) }, receiver)
+    }
+
+    /// A worker's sender.
+    ///
+    /// # Panics
+    /// Where more workers ask than were announced.
+    #[must_use]
+    pub fn sender(&self) -> Sender<E> {
+        let mut unclaimed = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
+        unclaimed.pop().expect("a sender for each worker")
+    }
+}
+
+/// Hands every event to `note` until the senders are gone, or the job is stopped; calls `tick` now
+/// and then.
+///
+/// # Errors
+/// Those of `note`.
+pub fn drain<E>(
+    receiver: &Receiver<E>,
+    shared: &Shared,
+    tick: &mut dyn FnMut(),
+    mut note: impl FnMut(E) -> Result<()>,
+) -> Result<()> {
+    let mut last_tick = Instant::now();
+    loop {
+        match receiver.recv_timeout(TICK) {
+            Ok(event) => note(event)?,
+            // A worker that never started has a sender that is never dropped.
+            Err(RecvTimeoutError::Timeout) if shared.check().is_err() => return Ok(()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        if last_tick.elapsed() >= TICK {
+            tick();
+            last_tick = Instant::now();
+        }
+    }
+}
+
+/// What a run was like.
+#[derive(Clone, Debug, Default)]
+pub struct RunReport {
+    /// What the workers' backends could do; all the same, or the least.
+    pub tier: Option<Tier>,
+    /// Counts of all workers together.
+    pub counters: RingCounters,
+    /// Most kernel worker threads seen at once.
+    pub io_workers_max: usize,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+impl Crew<'_> {
+    /// Runs a worker for each core, each with a task of its own from `make_task`, while
+    /// `coordinate` runs on the calling thread; it should return when the tasks are gone.
+    ///
+    /// # Errors
+    /// The first that a worker or the coordinator reported.
+    pub fn run<T: Task>(
+        &self,
+        make_task: impl Fn() -> T + Sync,
+        coordinate: impl FnOnce(&mut dyn FnMut()) -> Result<()>,
+    ) -> Result<RunReport> {
+        let report = Mutex::new(RunReport::default());
+        let noted = || report.lock().unwrap_or_else(PoisonError::into_inner);
+        let note_io_workers = || {
+            let mut report = noted();
+            report.io_workers_max = report.io_workers_max.max(iowq::worker_count());
+        };
+        match self.schedule {
+            Schedule::Threads(cores) => std::thread::scope(|scope| {
+                for (number, &core) in cores.iter().enumerate() {
+                    let (make_task, noted) = (&make_task, &noted);
+                    let work = move || {
+                        affinity::pin(core);
+                        let started = self.start(make_task(), &mut noted());
+                        let result = started.and_then(|mut worker| {
+                            let result = self.drive(&mut worker);
+                            noted().counters += worker.backend().counters();
+                            result
+                        });
+                        if let Err(error) = result {
+                            self.shared.fail(error);
+                        }
+                    };
+                    let thread = std::thread::Builder::new().name(format!("ringpack-{number}"));
+                    if let Err(error) = thread.spawn_scoped(scope, work) {
+                        let what = "cannot start a worker thread";
+                        self.shared.fail(Error::from_io(ErrorKind::Output, what, error));
+                    }
+                }
+                if let Err(error) = coordinate(&mut || note_io_workers()) {
+                    self.shared.fail(error);
+                }
+                // Y1: the scope ends when every worker was dropped, and a backend waits in its
+                // drop.
+            }),
+            Schedule::Inline(count) => {
+                let result = self.run_inline(*count, &make_task, &mut noted());
+                if let Err(error) = result.and_then(|()| coordinate(&mut || {})) {
+                    self.shared.fail(error);
+                }
+            }
+        }
+        self.shared.take_error()?;
+        Ok(report.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn start<T: Task>(&self, task: T, report: &mut RunReport) -> Result<Worker<T>> {
+        let (input_count, input_len) = self.inputs;
+        let (output_count, output_len) = self.outputs;
+        let inputs = Pool::new(input_count, input_len, 0);
+        let outputs = Pool::new(output_count, output_len, input_count as u16);
+        let backend = {
+            let mut buffers: Vec<_> = inputs.iter().chain(outputs.iter()).collect();
+            buffers.sort_by_key(|buffer| buffer.id());
+            self.backend(BackendConfig { files: self.files.clone(), buffers }, report)?
+        };
+        let tier = backend.tier();
+        let least = |kept: &Tier| kept.registered_buffers <= tier.registered_buffers;
+        if !report.tier.as_ref().is_some_and(least) {
+            report.tier = Some(tier);
+        }
+        Ok(Worker::new(task, backend, inputs, outputs))
+    }
+
+    fn backend(
+        &self,
+        config: BackendConfig<'_>,
+        report: &mut RunReport,
+    ) -> Result<Box<dyn Backend>> {
+        let kind = match self.io {
+            IoMode::Auto | IoMode::Uring => BackendKind::Uring,
+            IoMode::Pwrite => BackendKind::Pwrite,
+            IoMode::Sim => BackendKind::Sim,
+        };
+        let refused = match self.disk.backend(kind, config.clone()) {
+            Ok(backend) => return Ok(backend),
+            Err(error) => error,
+        };
+        if self.io == IoMode::Auto && probe::is_refusal(refused.raw_os_error()) {
+            let warning =
+                format!("io_uring is not to be had here ({refused}): using pread and pwrite");
+            if report.warnings.is_empty() {
+                report.warnings.push(warning);
+            }
+            return self
+                .disk
+                .backend(BackendKind::Pwrite, config)
+                .map_err(|error| Error::from_io(ErrorKind::Output, "cannot do I/O", error));
+        }
+        Err(Error::from_io(ErrorKind::NoUring, "io_uring is not to be had here", refused).hint(
+            "see kernel.io_uring_disabled and the container's seccomp profile, or use --io pwrite",
+        ))
+    }
+
+    fn drive<T: Task>(&self, worker: &mut Worker<T>) -> Result<()> {
+        let event = self.shared.event();
+        loop {
+            let seen = event.seen();
+            match worker.turn()? {
+                Turn::Progress => {}
+                Turn::Idle => event.wait(seen),
+                Turn::Done => return Ok(()),
+            }
+        }
+    }
+
+    fn run_inline<T: Task>(
+        &self,
+        count: usize,
+        make_task: &impl Fn() -> T,
+        report: &mut RunReport,
+    ) -> Result<()> {
+        let mut workers = Vec::new();
+        for _ in 0..count {
+            workers.push(self.start(make_task(), report)?);
+        }
+        while !workers.is_empty() {
+            let mut moved = false;
+            let mut left = Vec::new();
+            for mut worker in workers {
+                match worker.turn()? {
+                    Turn::Done => {
+                        report.counters += worker.backend().counters();
+                        moved = true;
+                    }
+                    turn => {
+                        moved |= turn == Turn::Progress;
+                        left.push(worker);
+                    }
+                }
+            }
+            assert!(moved, "every worker waits for another: a deadlock");
+            workers = left;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Buffer;
+    use crate::ring::op::{Failure, FileSlot, OpKind, Span};
+    use crate::ring::sim::{Fault, SimDisk, SimOptions};
+    use crate::worker::{Claim, Input, Placing};
+    use std::ffi::OsStr;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    const LEN: usize = 8192;
+    const UNITS: u64 = 40;
+
+    /// Copies units of a file to another, adding one to each byte.
+    struct Copy<'a> {
+        next: &'a AtomicU64,
+        thread: std::thread::ThreadId,
+        shared: &'a Shared,
+        done: Sender<u64>,
+    }
+
+    impl Task for Copy<'_> {
+        type Unit = u64;
+
+        fn claim(&mut self) -> Result<Claim<u64>> {
+            let unit = self.next.fetch_add(1, SeqCst);
+            if unit >= UNITS {
+                return Ok(Claim::Exhausted);
+            }
+            let span = Span::exact(unit * LEN as u64, 0, LEN);
+            Ok(Claim::Unit(unit, Input::Read(FileSlot(0), vec![span])))
+        }
+
+        fn transform(
+            &mut self,
+            _: &mut u64,
+            input: Option<&mut [u8]>,
+            output: &mut [u8],
+        ) -> Result<()> {
+            assert_eq!(self.thread, std::thread::current().id(), "on the core that claimed it");
+            for (out, byte) in output.iter_mut().zip(input.unwrap()) {
+                *out = *byte + 1;
+            }
+            Ok(())
+        }
+
+        fn place(&mut self, unit: &mut u64) -> Result<Placing> {
+            let span = Span::exact(*unit * LEN as u64, 0, LEN);
+            Ok(Placing::Write(FileSlot(1), vec![span]))
+        }
+
+        fn hand_over(&mut self, _: u64, _: Buffer) -> Result<()> {
+            unreachable!()
+        }
+
+        fn reclaim(&mut self) -> Option<Buffer> {
+            None
+        }
+
+        fn complete(&mut self, unit: u64) -> Result<()> {
+            self.done.send(unit).unwrap();
+            Ok(())
+        }
+
+        fn failed(&self, unit: &u64, _: OpKind, _: u64, failure: Failure) -> Error {
+            let Failure::Os(error) = failure else { panic!("the file is long enough") };
+            Error::from_io(ErrorKind::Output, "failed", error).sequence(*unit)
+        }
+
+        fn check(&self) -> Result<()> {
+            self.shared.check()
+        }
+    }
+
+    fn copy(options: SimOptions, schedule: &Schedule) -> (Result<RunReport>, Vec<u64>, SimDisk) {
+        let disk = SimDisk::new(3, options);
+        let content: Vec<u8> = (0..UNITS as usize * LEN).map(|i| (i / LEN) as u8).collect();
+        disk.write_file(Path::new("/in"), &content);
+        let input = disk.open(Path::new("/in"), false).unwrap();
+        let directory = disk.directory(Path::new("/")).unwrap();
+        let output = directory.create_new(OsStr::new("out"), false).unwrap();
+        let shared = Shared::new(&Cancel::new());
+        let next = AtomicU64::new(0);
+        let (channel, receiver) = Channel::new(schedule.workers());
+        let crew = Crew {
+            disk: &disk,
+            io: IoMode::Sim,
+            schedule,
+            files: vec![input, output],
+            inputs: (3, LEN),
+            outputs: (2, LEN),
+            shared: Arc::clone(&shared),
+        };
+        let mut done = Vec::new();
+        let report = crew.run(
+            || Copy {
+                next: &next,
+                thread: std::thread::current().id(),
+                shared: &shared,
+                done: channel.sender(),
+            },
+            |tick| {
+                drain(&receiver, &shared, tick, |unit| {
+                    done.push(unit);
+                    Ok(())
+                })
+            },
+        );
+        done.sort_unstable();
+        (report, done, disk)
+    }
+
+    fn schedules() -> [Schedule; 4] {
+        [
+            Schedule::Inline(1),
+            Schedule::Inline(3),
+            Schedule::Threads(vec![0]),
+            Schedule::Threads(vec![0, 1, 0, 1]),
+        ]
+    }
+
+    #[test]
+    fn w1_w3_every_unit_once_and_wholly_written() {
+        for schedule in schedules() {
+            let faulty = SimOptions { reorder: true, short_per_mille: 300, ..Default::default() };
+            for options in [SimOptions::default(), faulty] {
+                let (report, done, disk) = copy(options, &schedule);
+                report.unwrap();
+                assert_eq!(done, (0..UNITS).collect::<Vec<_>>());
+                let expected: Vec<u8> =
+                    (0..UNITS as usize * LEN).map(|i| (i / LEN) as u8 + 1).collect();
+                assert!(disk.read_file(Path::new("/out")).unwrap() == expected);
+            }
+        }
+    }
+
+    #[test]
+    fn w2_a_worker_makes_no_more_turns_than_it_has_work() {
+        let (report, _, _) = copy(SimOptions::default(), &Schedule::Inline(1));
+        let counters = report.unwrap().counters;
+        assert_eq!(counters.completed, 2 * UNITS);
+        assert!(counters.enters <= 2 * UNITS + 2, "{counters:?}");
+    }
+
+    #[test]
+    fn y1_y2_the_first_error_stops_all_and_nothing_stays_in_flight() {
+        for schedule in schedules() {
+            let fail_write = Some(Fault { nth: 5, errno: libc::EIO });
+            let (report, done, disk) =
+                copy(SimOptions { fail_write, ..Default::default() }, &schedule);
+            let error = report.unwrap_err();
+            assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Output, Some(libc::EIO)));
+            assert!(done.len() < UNITS as usize);
+            // Every write that was issued has ended: no more come in after `run` returned.
+            let writes = disk.writes();
+            std::thread::yield_now();
+            assert_eq!(disk.writes(), writes);
+        }
+    }
+
+    #[test]
+    fn a_cancelled_job_says_so() {
+        let cancel = Cancel::new();
+        let shared = Shared::new(&cancel);
+        cancel.cancel();
+        assert_eq!(shared.check().unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(shared.take_error().unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+
+    #[test]
+    fn threads_out_of_range_are_refused() {
+        for count in [0, CORES_MAX + 1] {
+            let refused = Schedule::threads(Some(count)).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidOptions);
+        }
+        assert_eq!(Schedule::threads(Some(7)).unwrap().workers(), 7);
+    }
+}

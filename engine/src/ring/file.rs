@@ -1,0 +1,237 @@
+//! Files, directories and the disk they are on, as far as a job needs them.
+//!
+//! These calls are made once a job, or once every few hundred MiB, by one thread; reads and writes
+//! of extents go through a [`Backend`] instead. Everything that a crash could leave half done is
+//! behind these traits, so that the simulator sees every step of it.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Backend, BackendConfig, BackendKind};
+
+/// What a path leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A block device.
+    BlockDevice,
+    /// A pipe, a socket or a terminal: bytes that come once, in order.
+    Stream,
+    /// A directory.
+    Directory,
+}
+
+/// Identity and attributes of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// What it is.
+    pub kind: FileKind,
+    /// Length in bytes; of a block device, its capacity; 0 for a stream.
+    pub len: u64,
+    /// Bytes allocated for it.
+    pub allocated: u64,
+    /// Permission bits, set-id and sticky bits left out.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of last modification.
+    pub modified: SystemTime,
+    /// Device and inode number.
+    pub identity: (u64, u64),
+}
+
+/// Attributes that a finished file takes over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attributes {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner and group, where they are to be changed.
+    pub owner: Option<(u32, u32)>,
+    /// Time of last modification, where it is to be set.
+    pub modified: Option<SystemTime>,
+}
+
+/// An open file, shared by all threads of a job: one open file description, and so one lock.
+pub trait File: Send + Sync + fmt::Debug {
+    /// The descriptor that a backend of the same disk knows the file by.
+    fn descriptor(&self) -> i32;
+
+    /// Identity and attributes as they are now.
+    ///
+    /// # Errors
+    /// As `fstat`.
+    fn status(&self) -> io::Result<Status>;
+
+    /// Whether reads and writes go past the page cache. They must then be on the grid.
+    fn is_direct(&self) -> bool;
+
+    /// Turns direct I/O off, for good and for everyone who shares the file; `false` where it was
+    /// off already.
+    ///
+    /// # Errors
+    /// As `fcntl(F_SETFL)`.
+    fn leave_direct(&self) -> io::Result<bool>;
+
+    /// Reads at `offset` into `bytes`; may read less.
+    ///
+    /// # Errors
+    /// As `pread`.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes `bytes` at `offset`; may write less.
+    ///
+    /// # Errors
+    /// As `pwrite`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Start and end of the next run of data at or after `offset`, or `None` where only a hole
+    /// follows. A file system that knows no holes has one run.
+    ///
+    /// # Errors
+    /// As `lseek(SEEK_DATA)`.
+    fn next_data(&self, offset: u64) -> io::Result<Option<(u64, u64)>>;
+
+    /// Allocates `offset .. offset + len` ahead, growing the file (`fallocate` with mode 0).
+    ///
+    /// # Errors
+    /// `Unsupported` where the file system can't, else as `fallocate`.
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Turns `offset .. offset + len` into a hole.
+    ///
+    /// # Errors
+    /// `Unsupported` where the file system can't, else as `fallocate`.
+    fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// As `ftruncate`.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Makes data and metadata durable. A failure is final for the file: never called again after
+    /// one (see docs/decisions).
+    ///
+    /// # Errors
+    /// As `fsync`.
+    fn sync_all(&self) -> io::Result<()>;
+
+    /// Makes data durable, and what metadata reading it back needs.
+    ///
+    /// # Errors
+    /// As `fdatasync`.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Takes attributes over.
+    ///
+    /// # Errors
+    /// As `fchown`, `fchmod` and `futimens`. Changing the owner without the right to is no error.
+    fn set_attributes(&self, attributes: &Attributes) -> io::Result<()>;
+
+    /// Takes the exclusive lock of this open file description; `false` where another holds it. It
+    /// is held until the file is closed *and* every write in flight on it has ended.
+    ///
+    /// # Errors
+    /// As `flock`.
+    fn try_lock(&self) -> io::Result<bool>;
+}
+
+/// Whether publishing may replace a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replace {
+    /// Fails where the name is taken.
+    Never,
+    /// Takes the name over.
+    Allowed,
+}
+
+/// An open directory: names are resolved in it even if it is moved or replaced meanwhile.
+pub trait Directory: Send + Sync + fmt::Debug {
+    /// Creates a file that doesn't exist (`O_EXCL`), mode 0600, for reading and writing, past the
+    /// page cache where the file system serves that and `direct` asks for it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where anything has the name, else as `openat`.
+    fn create_new(&self, name: &OsStr, direct: bool) -> io::Result<Arc<dyn File>>;
+
+    /// Opens an existing regular file for reading and writing without following a link.
+    ///
+    /// # Errors
+    /// As `openat`.
+    fn open_existing(&self, name: &OsStr) -> io::Result<Arc<dyn File>>;
+
+    /// A nameless file for passing use, freed when closed.
+    ///
+    /// # Errors
+    /// As `openat`.
+    fn scratch(&self) -> io::Result<Arc<dyn File>>;
+
+    /// What has the name, links not followed; `None` where nothing has.
+    ///
+    /// # Errors
+    /// As `fstatat`.
+    fn status(&self, name: &OsStr) -> io::Result<Option<Status>>;
+
+    /// Renames within the directory, as `renameat2`.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where `to` exists and [`Replace::Never`] is asked, else as `renameat2`.
+    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()>;
+
+    /// Removes a name.
+    ///
+    /// # Errors
+    /// As `unlinkat`.
+    fn unlink(&self, name: &OsStr) -> io::Result<()>;
+
+    /// Makes the directory's names durable.
+    ///
+    /// # Errors
+    /// As `fsync`.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A disk: where files are opened, and where the backends for them come from.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// As `open` with `O_DIRECTORY`.
+    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>>;
+
+    /// What `path` leads to, without opening it: opening a FIFO and closing it again would break
+    /// its writer's pipe.
+    ///
+    /// # Errors
+    /// As `stat`.
+    fn kind(&self, path: &Path) -> io::Result<FileKind> {
+        Ok(self.open(path, false)?.status()?.kind)
+    }
+
+    /// Opens a file for reading, past the page cache where the file system serves that and `direct`
+    /// asks for it.
+    ///
+    /// # Errors
+    /// As `open`.
+    fn open(&self, path: &Path, direct: bool) -> io::Result<Arc<dyn File>>;
+
+    /// Permission bits that a file gets where nothing else decides them: what the process's umask
+    /// leaves of 0666.
+    fn creation_mode(&self) -> u32 {
+        0o600
+    }
+
+    /// Makes a backend for the calling thread.
+    ///
+    /// # Errors
+    /// Where the system refuses a backend of that kind.
+    fn backend(&self, kind: BackendKind, config: BackendConfig<'_>)
+    -> io::Result<Box<dyn Backend>>;
+}

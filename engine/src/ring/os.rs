@@ -1,0 +1,333 @@
+//! The real disk: descriptors, and the system calls on them.
+//!
+//! One open file description is made for each file of a job and shared by all its threads and
+//! rings, because the lock belongs to it: `flock` is held until the last write in flight on the
+//! description has ended, even after a SIGKILL, and so fences the next writer off from the last
+//! one's stragglers.
+//!
+//! Direct I/O is decided when a file is opened: asked for, offered by the file system
+//! (`statx(STATX_DIOALIGN)`) at no coarser a grid than ours, and not btrfs, which takes direct
+//! writes and buffers them after all.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, openat, renameat2};
+use nix::sys::stat::Mode;
+use nix::unistd::{LinkatFlags, UnlinkatFlags, Whence, linkat, lseek, unlinkat};
+
+use super::file::{Attributes, Directory, Disk, File, FileKind, Replace, Status};
+use super::pwrite::Pwrite;
+use super::uring::Uring;
+use super::{Backend, BackendConfig, BackendKind};
+use crate::limits::ALIGN;
+
+/// The real disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn creation_mode(&self) -> u32 {
+        // umask(2) can only be read by setting it, which other threads would notice.
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
+        0o666 & !mask.unwrap_or(0o077)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<FileKind> {
+        Ok(status(&fs::metadata(path)?).kind)
+    }
+
+    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let directory = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
+            .open(path)?;
+        Ok(Arc::new(OsDirectory(directory)))
+    }
+
+    fn open(&self, path: &Path, direct: bool) -> io::Result<Arc<dyn File>> {
+        // O_NONBLOCK: opening a FIFO that nobody writes to must not hang; it is turned off below.
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY)
+            .open(path)?;
+        set_flag(&file, OFlag::O_NONBLOCK, false)?;
+        OsFile::adopt(file, direct)
+    }
+
+    fn backend(
+        &self,
+        kind: BackendKind,
+        config: BackendConfig<'_>,
+    ) -> io::Result<Box<dyn Backend>> {
+        match kind {
+            BackendKind::Uring => Ok(Box::new(Uring::new(config)?)),
+            BackendKind::Pwrite => Ok(Box::new(Pwrite::new(config.files))),
+            BackendKind::Sim => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+pub struct OsFile(fs::File);
+
+impl OsFile {
+    /// Takes an open file, turning direct I/O on if it is asked for and served.
+    ///
+    /// # Errors
+    /// As `fcntl`.
+    pub fn adopt(file: fs::File, direct: bool) -> io::Result<Arc<dyn File>> {
+        if direct && serves_direct(&file) {
+            match set_flag(&file, OFlag::O_DIRECT, true) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Arc::new(Self(file)))
+    }
+}
+
+impl File for OsFile {
+    fn descriptor(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    fn status(&self) -> io::Result<Status> {
+        let metadata = self.0.metadata()?;
+        let mut status = status(&metadata);
+        if status.kind == FileKind::BlockDevice {
+            status.len = lseek(&self.0, 0, Whence::SeekEnd)? as u64;
+            status.allocated = status.len;
+        }
+        Ok(status)
+    }
+
+    fn is_direct(&self) -> bool {
+        flags(&self.0).is_ok_and(|flags| flags.contains(OFlag::O_DIRECT))
+    }
+
+    fn leave_direct(&self) -> io::Result<bool> {
+        let was = self.is_direct();
+        set_flag(&self.0, OFlag::O_DIRECT, false)?;
+        Ok(was)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
+        let seek = |from: u64, whence| lseek(&self.0, from as i64, whence);
+        let start = match seek(offset, Whence::SeekData) {
+            Ok(start) => start as u64,
+            Err(Errno::ENXIO) => return Ok(None),
+            // A file system or device without the call has no holes to tell of.
+            Err(Errno::EINVAL) => return Ok(Some((offset, self.status()?.len))),
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(start, Whence::SeekHole)? as u64;
+        Ok(Some((start, end)))
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        supported(fallocate(&self.0, FallocateFlags::empty(), offset as i64, len as i64))
+    }
+
+    fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        supported(fallocate(&self.0, flags, offset as i64, len as i64))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_attributes(&self, attributes: &Attributes) -> io::Result<()> {
+        let mut mode = attributes.mode;
+        if let Some((uid, gid)) = attributes.owner {
+            match std::os::unix::fs::fchown(&self.0, Some(uid), Some(gid)) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                    // Permissions meant for another group are not given to ours (as gzip does).
+                    if self.0.metadata()?.gid() != gid {
+                        mode &= !0o070;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // After the owner: changing it may clear permission bits.
+        self.0.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+        if let Some(modified) = attributes.modified {
+            self.0.set_modified(modified)?;
+        }
+        Ok(())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        use rustix::fs::{FlockOperation, flock};
+        match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// An open directory.
+#[derive(Debug)]
+struct OsDirectory(fs::File);
+
+impl OsDirectory {
+    fn open_at(&self, name: &OsStr, flags: OFlag, mode: Mode) -> io::Result<fs::File> {
+        Ok(openat(&self.0, name, flags | OFlag::O_CLOEXEC, mode)?.into())
+    }
+}
+
+const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+
+impl Directory for OsDirectory {
+    fn create_new(&self, name: &OsStr, direct: bool) -> io::Result<Arc<dyn File>> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        OsFile::adopt(self.open_at(name, flags, OWNER_ONLY)?, direct)
+    }
+
+    fn open_existing(&self, name: &OsStr) -> io::Result<Arc<dyn File>> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        OsFile::adopt(self.open_at(name, flags, Mode::empty())?, false)
+    }
+
+    fn scratch(&self) -> io::Result<Arc<dyn File>> {
+        let flags = OFlag::O_RDWR | OFlag::O_TMPFILE;
+        match self.open_at(OsStr::new("."), flags, OWNER_ONLY) {
+            Ok(file) => OsFile::adopt(file, false),
+            // A file system without O_TMPFILE: a name that is gone as soon as it is made.
+            Err(_) => {
+                let name = format!(".ringpack-scratch-{}", std::process::id());
+                let file = self.create_new(OsStr::new(&name), false)?;
+                self.unlink(OsStr::new(&name))?;
+                Ok(file)
+            }
+        }
+    }
+
+    fn status(&self, name: &OsStr) -> io::Result<Option<Status>> {
+        match self.open_at(name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Ok(file) => Ok(Some(status(&file.metadata()?))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()> {
+        let flags = match replace {
+            Replace::Never => RenameFlags::RENAME_NOREPLACE,
+            Replace::Allowed => RenameFlags::empty(),
+        };
+        match renameat2(&self.0, from, &self.0, to, flags) {
+            // A file system without the flag: a hard link fails on a taken name just as surely.
+            Err(Errno::EINVAL) if replace == Replace::Never => {
+                linkat(&self.0, from, &self.0, to, LinkatFlags::empty())?;
+                Ok(unlinkat(&self.0, from, UnlinkatFlags::NoRemoveDir)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+fn status(metadata: &fs::Metadata) -> Status {
+    let file_type = metadata.file_type();
+    let kind = if file_type.is_dir() {
+        FileKind::Directory
+    } else if file_type.is_file() {
+        FileKind::Regular
+    } else if file_type.is_block_device() {
+        FileKind::BlockDevice
+    } else {
+        FileKind::Stream
+    };
+    Status {
+        kind,
+        len: if kind == FileKind::Regular { metadata.len() } else { 0 },
+        allocated: metadata.blocks() * 512,
+        mode: metadata.mode() & 0o777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        modified: modified(metadata),
+        identity: (metadata.dev(), metadata.ino()),
+    }
+}
+
+fn modified(metadata: &fs::Metadata) -> SystemTime {
+    metadata.modified().unwrap_or(UNIX_EPOCH)
+}
+
+fn flags(file: &impl AsFd) -> io::Result<OFlag> {
+    Ok(OFlag::from_bits_retain(nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GETFL)?))
+}
+
+fn set_flag(file: &impl AsFd, flag: OFlag, on: bool) -> io::Result<()> {
+    let mut flags = flags(file)?;
+    flags.set(flag, on);
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}
+
+fn supported(result: nix::Result<()>) -> io::Result<()> {
+    match result {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ENODEV) => {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Whether the file system serves direct I/O on our grid.
+fn serves_direct(file: &fs::File) -> bool {
+    use rustix::fs::{AtFlags, StatxFlags, fstatfs, statx};
+    const BTRFS_SUPER_MAGIC: u32 = 0x9123_683E; // linux/magic.h
+    let Ok(file_system) = fstatfs(file) else {
+        return false;
+    };
+    if file_system.f_type as u32 == BTRFS_SUPER_MAGIC {
+        return false;
+    }
+    let Ok(stat) = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) else {
+        return false;
+    };
+    let told = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::DIOALIGN);
+    let fits = |align: u32| align > 0 && (ALIGN as u32).is_multiple_of(align);
+    told && fits(stat.stx_dio_mem_align) && fits(stat.stx_dio_offset_align)
+}

@@ -1,0 +1,264 @@
+//! A simulated disk: the whole pipeline runs on it, with faults and power cuts, without a kernel.
+//!
+//! It stands in for the system behind the traits of [`crate::ring::file`] and behind [`Backend`].
+//! What tells it from a plain in-memory file system is that it keeps apart what readers see and
+//! what the medium has, for bytes, lengths and names alike, and the ordered changes between the
+//! two. So [`SimDisk::crash`] can answer what a power cut would leave at this moment, as often as
+//! asked and while the job goes on.
+//!
+//! ```text
+//!   SimDisk ── state (one lock) ─┬─ folders: names      seen | unsynced | durable
+//!      │                         ├─ inodes: bytes       seen | unsynced | durable  + in flight
+//!      ├─ directory, file        ├─ descriptions: direct, lock
+//!      └─ backend ── transfer ───┴─ random, faults, trace
+//! ```
+//!
+//! It is stricter than real file systems: no order between unsynced changes is promised, not even
+//! the one a journal would give. What is correct here is correct there; the reverse is not so.
+//!
+//! Not simulated: the capacity's effect on names, links, permissions being enforced, and changes
+//! from outside. A disk shared by several threads stays consistent, but then the threads' timing
+//! decides what comes first, and a seed no longer replays.
+
+mod backend;
+mod content;
+mod directory;
+mod file;
+mod inode;
+mod names;
+mod random;
+mod ranges;
+mod restart;
+mod state;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use backend::SimBackend;
+use directory::SimDirectory;
+use file::SimFile;
+use state::{State, Sys, normal};
+
+use super::file::{Directory, Disk, File};
+use super::pwrite::Pwrite;
+use super::{Backend, BackendConfig, BackendKind};
+
+/// A fault that happens once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Which of the calls fails, from 1.
+    pub nth: u64,
+    /// The error number it fails with.
+    pub errno: i32,
+}
+
+impl Fault {
+    /// Fails if the call that is number `count` is the chosen one.
+    fn strikes(fault: Option<Self>, count: u64) -> Sys<()> {
+        match fault {
+            Some(fault) if fault.nth == count => Err(fault.errno),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How a simulated disk behaves. The default has no faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SimOptions {
+    /// How many of a thousand reads and writes move less than they were asked to. Reads are cut to
+    /// whole pages, as is everything under direct I/O, so a read of a page or less is never cut.
+    pub short_per_mille: u16,
+    /// How many of a thousand reads and writes end with `EINTR`.
+    pub eintr_per_mille: u16,
+    /// How many of a thousand reads and writes of a backend end with `EAGAIN`.
+    pub eagain_per_mille: u16,
+    /// Whether a backend's operations finish in random order, some turns later; otherwise each turn
+    /// finishes all of them, in order.
+    pub reorder: bool,
+    /// A write to fail, counted over all files and both ways of writing, resubmissions included.
+    pub fail_write: Option<Fault>,
+    /// A sync to fail, counted over all files and directories. What was to be synced is marked
+    /// clean: the next sync succeeds, and the medium keeps the old bytes.
+    pub fail_sync: Option<Fault>,
+    /// Bytes that can be allocated before `ENOSPC`; without it, no end of them.
+    pub capacity: Option<u64>,
+    /// Whether files opened for direct I/O get it. Reads and writes off the grid then fail.
+    pub direct: bool,
+    /// Whether files opened for direct I/O claim to have it, and refuse every read and write with
+    /// `EINVAL` until it is turned off.
+    pub einval_direct: bool,
+    /// Whether a power cut may leave garbage in pages of torn writes.
+    pub garbage: bool,
+}
+
+/// A simulated disk. Clones share it.
+#[derive(Clone)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimDisk").finish_non_exhaustive()
+    }
+}
+
+impl SimDisk {
+    /// An empty disk. The same seed and the same calls give the same outcomes.
+    #[must_use]
+    pub fn new(seed: u64, options: SimOptions) -> Self {
+        Self::of(State::new(seed, options))
+    }
+
+    fn of(state: State) -> Self {
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// The disk as a power cut at this moment would leave it; this one goes on unharmed.
+    ///
+    /// How much survives is drawn first, from nothing to everything, then each unsynced change is
+    /// kept or dropped for itself; writes, those in flight included, may be torn at pages. Nothing
+    /// is open or locked on the new disk, its counts and its trace start anew, and the one-shot
+    /// faults are behind it.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Self {
+        Self::of(self.state().after_power_cut(seed))
+    }
+
+    /// The disk as it would be once all processes were killed at this moment: writes in flight
+    /// land, nothing is open or locked, and what was not durable still isn't. Counts, trace and
+    /// one-shot faults as in [`Self::crash`].
+    #[must_use]
+    pub fn killed(&self) -> Self {
+        Self::of(self.state().after_kill())
+    }
+
+    /// How the disk behaves.
+    #[must_use]
+    pub fn options(&self) -> SimOptions {
+        self.state().options
+    }
+
+    /// Changes how the disk behaves from now on. Counts go on.
+    pub fn set_options(&self, options: SimOptions) {
+        self.state().options = options;
+    }
+
+    /// The calls that changed something or tried to, in order, one a line:
+    ///
+    /// - `create NAME`, `rename FROM TO`, `unlink NAME`, `sync /FOLDER`
+    /// - `write NAME OFFSET LENGTH`, once it is finished; the length is what was moved
+    /// - `set_len NAME LENGTH`, `allocate NAME OFFSET LENGTH`, `punch_hole NAME OFFSET LENGTH`
+    /// - `sync_all NAME`, `sync_data NAME`, `set_attributes NAME`
+    ///
+    /// A call that failed has ` errno NUMBER` after it. A file goes by the name it has at the time;
+    /// one without, by `(scratch)`.
+    #[must_use]
+    pub fn trace(&self) -> Vec<String> {
+        self.state().trace.clone()
+    }
+
+    /// Writes asked for so far, as [`SimOptions::fail_write`] counts them.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    /// Syncs asked for so far, as [`SimOptions::fail_sync`] counts them.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// Makes a folder and those above it, durable at once. The root is there from the start.
+    pub fn mkdir(&self, path: impl AsRef<Path>) {
+        self.state().make_folders(&normal(path.as_ref()));
+    }
+
+    /// Puts a file there, durable at once, with the folders above it. It replaces what had the
+    /// name, and stands outside faults, counts and trace.
+    ///
+    /// # Panics
+    /// Where the path is that of a folder.
+    pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) {
+        let (folder, name) = split(path.as_ref()).expect("the root is a folder");
+        let mut state = self.state();
+        state.make_folders(&folder);
+        state.place(&folder, &name, bytes);
+    }
+
+    /// The bytes of a file as reads see them, if it is there.
+    #[must_use]
+    pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let (folder, name) = split(path.as_ref())?;
+        let state = self.state();
+        let inode = state.look_up(&folder, &name).ok()?;
+        Some(state.inode(inode).content().to_vec())
+    }
+
+    /// The names of the files in a folder, in order; folders are left out.
+    #[must_use]
+    pub fn names(&self, folder: impl AsRef<Path>) -> Vec<OsString> {
+        let folder = normal(folder.as_ref());
+        let state = self.state();
+        if state.is_folder(&folder) { state.names(&folder).list() } else { Vec::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A failed assertion elsewhere is reported there, not by every file that is then dropped.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call<T>(&self, call: impl FnOnce(&mut State) -> Sys<T>) -> io::Result<T> {
+        call(&mut self.state()).map_err(io::Error::from_raw_os_error)
+    }
+}
+
+/// The folder and the name that a path is made of; none for the root.
+fn split(path: &Path) -> Option<(PathBuf, OsString)> {
+    let path = normal(path);
+    let name = path.file_name().map(OsStr::to_owned)?;
+    Some((path.parent().unwrap_or(Path::new("")).to_owned(), name))
+}
+
+impl Disk for SimDisk {
+    fn directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        let path = normal(path);
+        self.call(|state| match (state.is_folder(&path), split(&path)) {
+            (true, _) => Ok(()),
+            (false, Some((folder, name))) => {
+                Err(state.look_up(&folder, &name).map_or_else(|errno| errno, |_| libc::ENOTDIR))
+            }
+            (false, None) => unreachable!("the root is a folder"),
+        })?;
+        Ok(Arc::new(SimDirectory::new(self.clone(), path)))
+    }
+
+    fn open(&self, path: &Path, direct: bool) -> io::Result<Arc<dyn File>> {
+        let descriptor = self.call(|state| {
+            let (folder, name) = split(path).ok_or(libc::EISDIR)?;
+            let inode = state.look_up(&folder, &name)?;
+            Ok(state.open(inode, false, direct))
+        })?;
+        Ok(Arc::new(SimFile::new(self.clone(), descriptor)))
+    }
+
+    /// The simulator's own backend, also where the ring is asked for; for [`BackendKind::Pwrite`]
+    /// that one, on the simulated files.
+    fn backend(
+        &self,
+        kind: BackendKind,
+        config: BackendConfig<'_>,
+    ) -> io::Result<Box<dyn Backend>> {
+        Ok(match kind {
+            BackendKind::Uring | BackendKind::Sim => {
+                Box::new(SimBackend::new(self.clone(), config))
+            }
+            BackendKind::Pwrite => Box::new(Pwrite::new(config.files)),
+        })
+    }
+}

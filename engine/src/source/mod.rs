@@ -1,0 +1,135 @@
+//! The source: what is read.
+//!
+//! A regular file or a block device can be read at any place by any core, and its length is known
+//! ([`Positional`]); a pipe can only be read in order, by one thread, until it ends ([`stream`]).
+
+pub mod stream;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ring::file::{Disk, File, FileKind, Status};
+
+/// What an input turned out to be.
+#[derive(Debug)]
+pub enum Source {
+    /// Readable at any place.
+    Positional(Positional),
+    /// Readable in order only.
+    Stream,
+}
+
+impl Source {
+    /// Opens `path`, past the page cache where that is served and `direct` asks for it.
+    ///
+    /// # Errors
+    /// `Input` where it can't be opened or is a directory.
+    pub fn open(disk: &dyn Disk, path: &Path, direct: bool) -> Result<Self> {
+        let failed =
+            |error| Error::from_io(ErrorKind::Input, "cannot open the input", error).at(path);
+        match disk.kind(path).map_err(failed)? {
+            FileKind::Directory => {
+                return Err(Error::new(ErrorKind::Input, "is a directory")
+                    .at(path)
+                    .hint("pack it with tar and give its output: tar -c DIR | ringpack pack -"));
+            }
+            FileKind::Stream => return Ok(Self::Stream),
+            FileKind::Regular | FileKind::BlockDevice => {}
+        }
+        let file = disk.open(path, direct).map_err(failed)?;
+        let opened = file.status().map_err(failed)?;
+        // Files of /proc and /sys state no length, and have content all the same.
+        if opened.len == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
+            return Ok(Self::Stream);
+        }
+        let sparse = opened.kind == FileKind::Regular && opened.allocated < opened.len;
+        Ok(Self::Positional(Positional { file, opened, sparse, path: path.to_owned() }))
+    }
+}
+
+/// A regular file or block device, as it was when it was opened.
+#[derive(Clone, Debug)]
+pub struct Positional {
+    file: Arc<dyn File>,
+    opened: Status,
+    sparse: bool,
+    path: PathBuf,
+}
+
+impl Positional {
+    /// The open file.
+    #[must_use]
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// What it was when it was opened.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.opened
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The runs within `range` that hold data, in order; what lies between them is holes and reads
+    /// as zeros.
+    ///
+    /// # Errors
+    /// `Input` where the file system refuses to tell.
+    pub fn data_runs(&self, range: Range<u64>) -> Result<Vec<Range<u64>>> {
+        if !self.sparse {
+            return Ok(if range.is_empty() { Vec::new() } else { vec![range] });
+        }
+        let mut runs = Vec::new();
+        let mut from = range.start;
+        while from < range.end {
+            let next = self.file.next_data(from).map_err(|error| {
+                Error::from_io(ErrorKind::Input, "cannot look for holes", error)
+                    .at(&self.path)
+                    .offset(from)
+            })?;
+            let Some((start, end)) = next.filter(|&(start, _)| start < range.end) else {
+                break;
+            };
+            runs.push(start..end.min(range.end));
+            from = end;
+        }
+        Ok(runs)
+    }
+
+    /// Checks that the file is still what it was when it was opened.
+    ///
+    /// # Errors
+    /// `InputChanged`, saying how.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let now = self.file.status().map_err(|error| {
+            Error::from_io(ErrorKind::Input, "cannot look at the input again", error).at(&self.path)
+        })?;
+        let (then, now_len) = (self.opened.len, now.len);
+        let what = match now_len.cmp(&then) {
+            std::cmp::Ordering::Less => {
+                format!("shrank from {then} to {now_len} bytes while it was read")
+            }
+            std::cmp::Ordering::Greater => {
+                format!("grew from {then} to {now_len} bytes while it was read")
+            }
+            // The clock of a device node says nothing of the device's content.
+            std::cmp::Ordering::Equal
+                if self.opened.kind == FileKind::Regular
+                    && now.modified != self.opened.modified =>
+            {
+                "was written to while it was read".to_owned()
+            }
+            std::cmp::Ordering::Equal => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::InputChanged, what)
+            .at(&self.path)
+            .hint("stop what writes to it, or take a snapshot and pack that"))
+    }
+}

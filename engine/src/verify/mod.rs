@@ -1,0 +1,242 @@
+//! Verifying: reading every byte of a container and comparing it with what it is said to be.
+//!
+//! The checksums of the frames make this a scrub that decodes nothing; `decode` decodes every chunk
+//! as well. Damage doesn't end it: every damaged chunk is found and named.
+//!
+//! # Invariants
+//! - X1: every byte of the file is compared with a checksum, with another structure, or with the
+//!   one value it can have.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+
+use crate::buffer::Buffer;
+use crate::cancel::Cancel;
+use crate::codec::Decoder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::{content_checksum, is_pad};
+use crate::limits;
+use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared, drain};
+use crate::read::Container;
+use crate::ring::file::Disk;
+use crate::ring::{Failure, FileSlot, OpKind, Span};
+use crate::worker::{Claim, Input, Placing, Task};
+
+/// Damages that are reported one by one; more are counted.
+pub const DAMAGES_MAX: usize = 1000;
+
+/// Options of verifying.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifyOptions {
+    /// Whether to decode every chunk too.
+    pub decode: bool,
+    /// Which backend to use.
+    pub io: IoMode,
+    /// Worker threads; as many as the process has cores where `None`.
+    pub threads: Option<usize>,
+    /// Whether to read past the page cache where the file system serves that.
+    pub direct: bool,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { decode: false, io: IoMode::Auto, threads: None, direct: true }
+    }
+}
+
+/// What verifying found.
+#[derive(Debug)]
+pub struct VerifyReport {
+    /// Length of the content in bytes.
+    pub content_size: u64,
+    /// Length of the container in bytes.
+    pub file_size: u64,
+    /// Number of chunks.
+    pub chunk_count: u64,
+    /// The first [`DAMAGES_MAX`] damages, in order of their chunks.
+    pub damages: Vec<Error>,
+    /// Number of all damages.
+    pub damage_count: u64,
+    /// Whether the container was read past the page cache.
+    pub direct: bool,
+    /// Worker threads.
+    pub threads: usize,
+    /// Counts and tier.
+    pub run: RunReport,
+}
+
+/// Verifies the container at `input`. Damage to frames is in the report.
+///
+/// # Errors
+/// As [`Container::open`] where header, index or seek table are damaged, and `Input` where the file
+/// can't be read.
+pub fn verify(
+    disk: &dyn Disk,
+    input: &Path,
+    options: &VerifyOptions,
+    cancel: &Cancel,
+) -> Result<VerifyReport> {
+    let schedule = Schedule::threads(options.threads)?;
+    let container = Container::open(disk, input, options.direct)?;
+    container.check_sums()?;
+    let shared = Shared::new(cancel);
+    let work = Work { container: &container, next: AtomicU64::new(0), decode: options.decode };
+    let geometry = container.geometry();
+    let depth = limits::buffers_per_side(geometry.extent_raw_len());
+    let crew = Crew {
+        disk,
+        io: options.io,
+        schedule: &schedule,
+        files: vec![Arc::clone(container.file())],
+        inputs: (depth, geometry.extent_len_max() as usize),
+        // Decoded chunks are looked at one at a time and written nowhere.
+        outputs: (1, if options.decode { geometry.chunk_len() as usize } else { limits::ALIGN }),
+        shared: Arc::clone(&shared),
+    };
+    let (channel, receiver) = Channel::new(schedule.workers());
+    let (mut damages, mut damage_count) = (Vec::new(), 0);
+    let run = crew.run(
+        || VerifyTask { work: &work, shared: &shared, decoder: None, found: channel.sender() },
+        |tick| {
+            drain(&receiver, &shared, tick, |damage| {
+                damage_count += 1;
+                if damages.len() < DAMAGES_MAX {
+                    damages.push(damage);
+                }
+                Ok(())
+            })
+        },
+    )?;
+    // X1: header, index and table were compared when the container was opened, the extents by the
+    // workers; this is what is left.
+    if let Err(damage) = container.check_rest() {
+        damage_count += 1;
+        damages.push(damage);
+    }
+    damages.sort_by_key(|damage| damage.chunk().unwrap_or(u64::MAX));
+    Ok(VerifyReport {
+        content_size: container.header().content_size,
+        file_size: container.header().file_size,
+        chunk_count: container.header().chunk_count,
+        damages,
+        damage_count,
+        direct: container.file().is_direct(),
+        threads: schedule.workers(),
+        run,
+    })
+}
+
+struct Work<'a> {
+    container: &'a Container,
+    next: AtomicU64,
+    decode: bool,
+}
+
+struct VerifyTask<'a> {
+    work: &'a Work<'a>,
+    shared: &'a Shared,
+    decoder: Option<Decoder>,
+    found: Sender<Error>,
+}
+
+impl VerifyTask<'_> {
+    fn note(&self, damage: Error) -> Result<()> {
+        let gone = |_| Error::new(ErrorKind::Cancelled, "the job was cancelled");
+        self.found.send(damage).map_err(gone)
+    }
+
+    fn check_chunk(&mut self, sequence: u64, bytes: &[u8], scratch: &mut [u8]) -> Result<()> {
+        let container = self.work.container;
+        let entry = container.index().entries[sequence as usize];
+        let (frame, pad) = bytes.split_at(entry.frame_len as usize);
+        container.check_frame(sequence, frame)?;
+        let stated = container.table_checksum(sequence);
+        if stated.is_some() && content_checksum(frame) != stated {
+            let what = "the seek table states another checksum than the frame";
+            return Err(container.damaged(sequence, what));
+        }
+        if !is_pad(pad) {
+            return Err(container.damaged(sequence, "the pad after the frame isn't as written"));
+        }
+        if self.work.decode {
+            if self.decoder.is_none() {
+                self.decoder = Some(Decoder::new()?);
+            }
+            let decoder = self.decoder.as_mut().expect("set above");
+            let chunk = &mut scratch[..entry.raw_len as usize];
+            container.decode(decoder, sequence, frame, chunk)?;
+        }
+        Ok(())
+    }
+}
+
+impl Task for VerifyTask<'_> {
+    type Unit = u64;
+
+    fn claim(&mut self) -> Result<Claim<u64>> {
+        let container = self.work.container;
+        let number = self.work.next.fetch_add(1, Ordering::Relaxed);
+        if number >= container.extent_count() {
+            return Ok(Claim::Exhausted);
+        }
+        let chunks = container.extent_chunks(number);
+        let start = container.index().entries[chunks.start as usize].offset;
+        // To the start of the next extent: the pad is compared as well.
+        let len = (container.span_end(chunks.end - 1) - start) as usize;
+        Ok(Claim::Unit(number, Input::Read(FileSlot(0), vec![Span::exact(start, 0, len)])))
+    }
+
+    fn transform(
+        &mut self,
+        number: &mut u64,
+        input: Option<&mut [u8]>,
+        output: &mut [u8],
+    ) -> Result<()> {
+        let input = input.expect("an extent is read");
+        let container = self.work.container;
+        let chunks = container.extent_chunks(*number);
+        let start = container.index().entries[chunks.start as usize].offset;
+        for sequence in chunks {
+            self.shared.check()?;
+            let from = container.index().entries[sequence as usize].offset;
+            let bytes =
+                &input[(from - start) as usize..(container.span_end(sequence) - start) as usize];
+            match self.check_chunk(sequence, bytes, output) {
+                Err(damage) if damage.kind() == ErrorKind::Damaged => self.note(damage)?,
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, _: &mut u64) -> Result<Placing> {
+        Ok(Placing::Nothing)
+    }
+
+    fn hand_over(&mut self, _: u64, _: Buffer) -> Result<()> {
+        unreachable!("verifying hands nothing over")
+    }
+
+    fn reclaim(&mut self) -> Option<Buffer> {
+        None
+    }
+
+    fn complete(&mut self, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn failed(&self, number: &u64, _: OpKind, offset: u64, failure: Failure) -> Error {
+        let error = match failure {
+            Failure::EndOfFile => Error::new(ErrorKind::InputChanged, "shrank while it was read"),
+            Failure::Os(error) => Error::from_io(ErrorKind::Input, "cannot read", error),
+        };
+        let sequence = self.work.container.extent_chunks(*number).start;
+        error.sequence(sequence).offset(offset).at(self.work.container.path())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.shared.check()
+    }
+}

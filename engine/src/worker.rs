@@ -1,0 +1,322 @@
+//! The per-core loop: one thread, one ring, one turn after the other.
+//!
+//! What a job does with an extent is its [`Task`]; when it is read, made, placed and written is
+//! decided here, the same way for packing, unpacking and verifying. A turn does the little that is
+//! due, enters the kernel once, and then works on the one extent that is ready:
+//!
+//! ```text
+//! claim ─► read ahead ─► [ready, in order of claim] ─► transform ─► [placing] ─► write ─► complete
+//!            input buffer ──────────────────────────────┘ output buffer ──────────┘
+//! ```
+//!
+//! Extents are transformed in the order in which they were claimed. That, and an output buffer
+//! being leased only when its extent's turn comes, is why dense placement can't deadlock: the
+//! lowest extent of all that has no length yet is either being transformed, or waits only for
+//! writes of extents that are placed.
+//!
+//! # Invariants
+//! - W1: the bytes of an extent stay on the core that claimed it.
+//! - W2: a turn that did nothing and has operations in flight waits for one of them; it never
+//!   spins.
+//! - W3: `complete` is called once for an extent, after every byte of it was written.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::buffer::{Buffer, Pool};
+use crate::error::{Error, Result};
+use crate::ring::{Backend, Completed, Failure, FileSlot, Op, OpKind, Span, Wait};
+
+/// What a claim gave.
+pub enum Claim<U> {
+    /// A unit, and how it gets its input.
+    Unit(U, Input),
+    /// Nothing now; the event count advances when there may be.
+    Later,
+    /// Nothing any more.
+    Exhausted,
+}
+
+/// How a unit gets its input.
+pub enum Input {
+    /// By reading these spans into an input buffer.
+    Read(FileSlot, Vec<Span>),
+    /// It has it, or needs none.
+    Held,
+}
+
+/// What becomes of a unit's output.
+pub enum Placing {
+    /// It is written there.
+    Write(FileSlot, Vec<Span>),
+    /// Its place isn't known yet; the event count advances when it may be.
+    Later,
+    /// It isn't written: the unit is complete.
+    Nothing,
+    /// The buffer is handed to [`Task::hand_over`] and comes back through [`Task::reclaim`].
+    HandOver,
+}
+
+/// What a job does with the extents that one worker claims.
+pub trait Task {
+    /// An extent on its way.
+    type Unit;
+
+    /// Claims the next one.
+    ///
+    /// # Errors
+    /// Fatal ones, as for all methods here.
+    fn claim(&mut self) -> Result<Claim<Self::Unit>>;
+
+    /// Makes the output from the input. Both are whole buffers; the unit knows how much of them it
+    /// uses.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    fn transform(
+        &mut self,
+        unit: &mut Self::Unit,
+        input: Option<&mut [u8]>,
+        output: &mut [u8],
+    ) -> Result<()>;
+
+    /// Says where the output goes.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    fn place(&mut self, unit: &mut Self::Unit) -> Result<Placing>;
+
+    /// Takes the output of a unit placed by [`Placing::HandOver`].
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    fn hand_over(&mut self, unit: Self::Unit, output: Buffer) -> Result<()>;
+
+    /// Gives back a buffer that was handed over, if one came back.
+    fn reclaim(&mut self) -> Option<Buffer>;
+
+    /// Takes note that the unit is written.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    fn complete(&mut self, unit: Self::Unit) -> Result<()>;
+
+    /// The error to report for an operation of the unit's that failed at `offset` of its file.
+    fn failed(&self, unit: &Self::Unit, kind: OpKind, offset: u64, failure: Failure) -> Error;
+
+    /// Whether the worker is to go on.
+    ///
+    /// # Errors
+    /// Where the job was cancelled, or another worker failed.
+    fn check(&self) -> Result<()>;
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// Something was done.
+    Progress,
+    /// Nothing can be done before the event count advances.
+    Idle,
+    /// Everything is done.
+    Done,
+}
+
+/// A worker between turns.
+pub struct Worker<T: Task> {
+    task: T,
+    backend: Box<dyn Backend>,
+    inputs: Pool,
+    outputs: Pool,
+    /// Claimed units in order of claim, with their input once it is there.
+    claimed: VecDeque<Claimed<T::Unit>>,
+    /// Made units in order of claim, waiting for a place.
+    placing: VecDeque<(T::Unit, Buffer)>,
+    writing: HashMap<u64, T::Unit>,
+    claims_max: usize,
+    exhausted: bool,
+    next_tag: u64,
+    done: Vec<Completed>,
+}
+
+struct Claimed<U> {
+    tag: u64,
+    unit: U,
+    state: InputState,
+}
+
+enum InputState {
+    Reading,
+    Ready(Option<Buffer>),
+}
+
+impl<T: Task> Worker<T> {
+    /// A worker that reads into `inputs` and makes its output in `outputs`.
+    pub fn new(task: T, backend: Box<dyn Backend>, inputs: Pool, outputs: Pool) -> Self {
+        let claims_max = inputs.iter().count().max(1);
+        Self {
+            task,
+            backend,
+            inputs,
+            outputs,
+            claimed: VecDeque::new(),
+            placing: VecDeque::new(),
+            writing: HashMap::new(),
+            claims_max,
+            exhausted: false,
+            next_tag: 0,
+            done: Vec::new(),
+        }
+    }
+
+    /// The backend, for its counters.
+    pub fn backend(&self) -> &dyn Backend {
+        self.backend.as_ref()
+    }
+
+    /// One turn of the loop.
+    ///
+    /// # Errors
+    /// Fatal for the job. The worker is then to be dropped, which waits for what is in flight.
+    pub fn turn(&mut self) -> Result<Turn> {
+        self.task.check()?;
+        let mut progress = false;
+        while let Some(buffer) = self.task.reclaim() {
+            self.outputs.give_back(buffer);
+            progress = true;
+        }
+        progress |= self.place()?;
+        progress |= self.claim()?;
+        // W2: wait where there is nothing better to do.
+        let workable = self.is_workable();
+        let wait = if workable { Wait::No } else { Wait::ForOne };
+        if self.backend.in_flight() > 0 {
+            let turned = self.backend.turn(wait, &mut self.done);
+            turned.map_err(|error| {
+                Error::from_io(crate::ErrorKind::Output, "the ring failed", error)
+            })?;
+            progress |= self.route()?;
+        }
+        if workable || self.is_workable() {
+            self.transform()?;
+            progress = true;
+        }
+        let idle = self.claimed.is_empty() && self.placing.is_empty() && self.writing.is_empty();
+        Ok(match (self.exhausted && idle, progress) {
+            (true, _) => Turn::Done,
+            (false, true) => Turn::Progress,
+            (false, false) => Turn::Idle,
+        })
+    }
+
+    fn is_workable(&self) -> bool {
+        let ready = self.claimed.front();
+        ready.is_some_and(|front| matches!(front.state, InputState::Ready(_)))
+            && self.outputs.has_free()
+    }
+
+    /// Submits the writes of units whose place is known by now. A worker's units are in ascending
+    /// order, so where one has no place yet the ones behind it have none either.
+    fn place(&mut self) -> Result<bool> {
+        let mut progress = false;
+        while let Some((mut unit, buffer)) = self.placing.pop_front() {
+            match self.task.place(&mut unit)? {
+                Placing::Write(file, spans) if !spans.is_empty() => {
+                    let tag = self.submit(OpKind::Write, file, spans, buffer);
+                    self.writing.insert(tag, unit);
+                }
+                Placing::Write(..) | Placing::Nothing => {
+                    self.outputs.give_back(buffer);
+                    self.task.complete(unit)?;
+                }
+                Placing::HandOver => self.task.hand_over(unit, buffer)?,
+                Placing::Later => {
+                    self.placing.push_front((unit, buffer));
+                    break;
+                }
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    fn claim(&mut self) -> Result<bool> {
+        let mut progress = false;
+        while !self.exhausted && self.claimed.len() < self.claims_max && self.inputs.has_free() {
+            let (unit, input) = match self.task.claim()? {
+                Claim::Unit(unit, input) => (unit, input),
+                Claim::Later => break,
+                Claim::Exhausted => {
+                    self.exhausted = true;
+                    break;
+                }
+            };
+            let (tag, state) = match input {
+                Input::Read(file, spans) if !spans.is_empty() => {
+                    let buffer = self.inputs.lease().expect("one is free");
+                    (self.submit(OpKind::Read, file, spans, buffer), InputState::Reading)
+                }
+                // All hole: a buffer to lay it out in, but nothing to read.
+                Input::Read(..) => (self.tag(), InputState::Ready(self.inputs.lease())),
+                Input::Held => (self.tag(), InputState::Ready(None)),
+            };
+            self.claimed.push_back(Claimed { tag, unit, state });
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    fn tag(&mut self) -> u64 {
+        self.next_tag += 1;
+        self.next_tag
+    }
+
+    fn submit(&mut self, kind: OpKind, file: FileSlot, spans: Vec<Span>, buffer: Buffer) -> u64 {
+        let tag = self.tag();
+        self.backend.submit(Op { kind, file, spans, buffer, tag });
+        tag
+    }
+
+    fn route(&mut self) -> Result<bool> {
+        let progress = !self.done.is_empty();
+        for Completed { tag, kind, buffer, result } in self.done.drain(..) {
+            match kind {
+                OpKind::Read => {
+                    let claimed = self.claimed.iter_mut().find(|claimed| claimed.tag == tag);
+                    let claimed = claimed.expect("a read belongs to a claimed unit");
+                    if let Err((offset, failure)) = result {
+                        return Err(self.task.failed(&claimed.unit, kind, offset, failure));
+                    }
+                    claimed.state = InputState::Ready(Some(buffer));
+                }
+                OpKind::Write => {
+                    let unit = self.writing.remove(&tag).expect("a write belongs to a unit");
+                    self.outputs.give_back(buffer);
+                    if let Err((offset, failure)) = result {
+                        return Err(self.task.failed(&unit, kind, offset, failure));
+                    }
+                    // W3: the one place where a write ends well.
+                    self.task.complete(unit)?;
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    fn transform(&mut self) -> Result<()> {
+        let Some(Claimed { mut unit, state: InputState::Ready(mut input), .. }) =
+            self.claimed.pop_front()
+        else {
+            unreachable!("only called on a ready unit")
+        };
+        let mut output = self.outputs.lease().expect("only called with a free output");
+        // W1: input and output are this worker's own.
+        let bytes = input.as_mut().map(|buffer| &mut buffer[..]);
+        self.task.transform(&mut unit, bytes, &mut output)?;
+        if let Some(buffer) = input {
+            self.inputs.give_back(buffer);
+        }
+        self.placing.push_back((unit, output));
+        self.place()?;
+        Ok(())
+    }
+}

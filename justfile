@@ -1,0 +1,56 @@
+# The one door for every habit: people and CI run the same recipes.
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Checks the formatting.
+fmt:
+    cargo fmt --all --check
+
+# Formats every file.
+fix:
+    cargo fmt --all
+
+# Checks the house rules that neither rustfmt nor clippy can see.
+tidy:
+    cargo run --quiet -p xtask -- tidy
+
+# Runs clippy on everything; a warning is an error.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Checks the dependency tree's licences, bans and sources; no network is needed.
+deny:
+    cargo deny --all-features check --hide-inclusion-graph licenses bans sources
+
+# Builds the library and the command-line program.
+build:
+    cargo build -p ringpack -p ringpack-cli
+
+# The integration tests start `ringpack` from the folder above their own executable: the same
+# profile's. Documentation tests come first, so that the suite's own summary is the last line.
+
+# Runs every test.
+test: build
+    cargo test --workspace --doc
+    if cargo nextest --version >/dev/null 2>&1; then \
+        cargo nextest run --workspace; \
+    else \
+        cargo test --workspace --lib --bins --tests; \
+    fi
+
+# Builds the documentation; a broken link is an error.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Measures; arguments go to cargo bench.
+bench *args:
+    cargo bench -p ringpack-benches {{ args }}
+
+# Runs each benchmark once, unmeasured, so that none rots.
+bench-once:
+    cargo bench -p ringpack-benches -- --test
+
+# Everything that CI checks, the cheap ones first.
+ci: fmt tidy deny lint doc bench-once test

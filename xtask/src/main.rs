@@ -1,0 +1,40 @@
+//! The workspace's own chores, run as `cargo run -p xtask -- <chore>`.
+//!
+//! They are Rust programs without dependencies, so that a fresh clone can run them before
+//! anything else is built, and a contributor needs no further tool.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+mod tidy;
+
+const USAGE: &str = "usage: cargo run -p xtask -- tidy";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["tidy"] => run_tidy(),
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Lists every offence on standard output, one a line, and fails if there is any.
+fn run_tidy() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let tree = match tidy::Tree::read(&root) {
+        Ok(tree) => tree,
+        Err(error) => {
+            eprintln!("tidy: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let offences = tidy::check(&tree);
+    for offence in &offences {
+        println!("{offence}");
+    }
+    eprintln!("tidy: {} sources, {} offences", tree.sources.len(), offences.len());
+    if offences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
