@@ -74,13 +74,17 @@ fn note(talk: &Talk, text: impl FnOnce() -> String) {
     }
 }
 
-/// How it was done: the tier that ran, and the counts.
-fn how(threads: usize, input: Option<bool>, output: Option<bool>, run: &RunReport) -> String {
-    let way = |direct: Option<bool>| match direct {
+/// How one side of a job was read or written; `None` is a stream.
+fn way(direct: Option<bool>) -> &'static str {
+    match direct {
         Some(true) => "direct",
         Some(false) => "buffered",
         None => "stream",
-    };
+    }
+}
+
+/// How it was done: the sides, the tier that ran, and the counts.
+fn how(threads: usize, sides: &str, run: &RunReport) -> String {
     let tier = run.tier.map_or_else(
         || "none".to_owned(),
         |tier| {
@@ -96,11 +100,9 @@ fn how(threads: usize, input: Option<bool>, output: Option<bool>, run: &RunRepor
     );
     let counters = run.counters;
     format!(
-        "  threads {threads}, input {}, output {}, tier {tier}\n  \
+        "  threads {threads}, {sides}, tier {tier}\n  \
          operations {}, batches {} (largest {}), system calls {}, most in flight {}, asked again {}, \
          kernel workers {}",
-        way(input),
-        way(output),
         counters.submitted,
         counters.batches,
         counters.batch_max,

@@ -10,7 +10,7 @@ use ringpack::limits;
 use ringpack::pack::{Codec, Input, Output, PackOptions, pack};
 use ringpack::ring::os::OsDisk;
 
-use super::{duplicate, how, note, remove_source, standard_output, warn};
+use super::{duplicate, how, note, remove_source, standard_output, warn, way};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
@@ -66,7 +66,9 @@ pub(crate) fn run(args: &args::Pack, cancel: &Cancel) -> Result<ExitCode, Failur
         if !args.talk.verbose {
             return summary;
         }
-        let how = how(report.threads, report.direct_input, report.direct_output, &report.run);
+        let sides =
+            format!("input {}, output {}", way(report.direct_input), way(report.direct_output));
+        let how = how(report.threads, &sides, &report.run);
         format!("{summary}\n  {} of holes not read\n{how}", human(report.holes))
     });
     if args.rm {

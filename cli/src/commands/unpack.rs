@@ -6,7 +6,7 @@ use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{Output, UnpackOptions, unpack};
 
-use super::{how, note, remove_source, standard_output, warn};
+use super::{how, note, remove_source, standard_output, warn, way};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
@@ -46,7 +46,8 @@ pub(crate) fn run(args: &args::Unpack, cancel: &Cancel) -> Result<ExitCode, Fail
         if !args.talk.verbose {
             return summary;
         }
-        let how = how(report.threads, Some(report.direct_input), report.direct_output, &report.run);
+        let (input, output) = (way(Some(report.direct_input)), way(report.direct_output));
+        let how = how(report.threads, &format!("input {input}, output {output}"), &report.run);
         format!("{summary}\n  {} of holes\n{how}", human(report.holes))
     });
     if args.rm {

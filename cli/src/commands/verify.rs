@@ -7,7 +7,7 @@ use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::verify::{VerifyOptions, verify};
 
-use super::{how, note, warn};
+use super::{how, note, warn, way};
 use crate::args;
 use crate::exit::{self, Failure};
 use crate::message;
@@ -58,7 +58,10 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel) -> Result<u8, Failu
         if !args.talk.verbose {
             return summary;
         }
-        format!("{summary}\n{}", how(report.threads, Some(report.direct), None, &report.run))
+        format!(
+            "{summary}\n{}",
+            how(report.threads, &format!("input {}", way(Some(report.direct))), &report.run)
+        )
     });
     Ok(0)
 }

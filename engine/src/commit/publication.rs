@@ -16,10 +16,16 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header;
 use crate::ring::file::{Directory, Disk, File, FileKind, Replace, Status};
+
+/// How long to wait for the lock of a partial file that another process left or is writing.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// How often to try it meanwhile.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// What a partial file's name ends with.
 const SUFFIX: &str = ".ringpack-partial";
@@ -233,7 +239,7 @@ fn remove_stale(target: &Target, name: &OsStr) -> Result<()> {
     if status.kind != FileKind::Regular || !is_partial(file.as_ref()).map_err(failed)? {
         return Err(in_the_way());
     }
-    if !file.try_lock().map_err(failed)? {
+    if !lock_within(file.as_ref(), LOCK_WAIT).map_err(failed)? {
         return Err(locked(target));
     }
     let found = target.directory.status(name).map_err(failed)?;
@@ -244,6 +250,22 @@ fn remove_stale(target: &Target, name: &OsStr) -> Result<()> {
             .map_err(|error| target.failed("cannot remove the stale partial file", error))?;
     }
     Ok(())
+}
+
+/// Takes the lock, waiting for it to come free. A killed writer's is held until the kernel has taken
+/// its rings down, which it does after the process is gone (seen: up to a second; 1.4 s on a slow
+/// device, see docs/decisions/0006).
+fn lock_within(file: &dyn File, most: Duration) -> io::Result<bool> {
+    let start = Instant::now();
+    loop {
+        if file.try_lock()? {
+            return Ok(true);
+        }
+        if start.elapsed() >= most {
+            return Ok(false);
+        }
+        std::thread::sleep(LOCK_POLL);
+    }
 }
 
 /// Whether a file that bears a partial file's name looks like one. What unpacking leaves has no
