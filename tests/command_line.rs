@@ -1,1 +1,319 @@
-//! command_line
+//! What the program says and does beyond the bytes: names, help, talk, `--rm`, codes of several
+//! files, and that it writes nothing binary to a terminal.
+//!
+//! The help texts are golden files under `golden/`; `RINGPACK_BLESS=1` writes them anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::{
+    assert_same, binary, content, has_tool, names, ringpack, run, run_with_input, skip, succeed,
+};
+
+/// A folder with a file `in`, 300 000 bytes long.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("in"), content(300_000, 1)).unwrap();
+    folder
+}
+
+/// Runs the program in a folder; gives its code, standard output and standard error.
+fn check(folder: &Path, args: &[&str]) -> (Option<i32>, Vec<u8>, String) {
+    let output = run(ringpack(args).current_dir(folder));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), output.stdout, stderr)
+}
+
+/// Runs the program, which must succeed without a word on standard output.
+fn quietly(folder: &Path, args: &[&str]) -> String {
+    let (code, stdout, stderr) = check(folder, args);
+    assert_eq!((code, stdout.len()), (Some(0), 0), "{args:?}: {stderr}");
+    stderr
+}
+
+#[test]
+fn help_is_as_written_down() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let bless = std::env::var_os("RINGPACK_BLESS").is_some();
+    for command in ["", "pack", "unpack", "verify", "cat", "info"] {
+        for (flag, suffix) in [("--help", ""), ("-h", "-short")] {
+            let args = [command, flag];
+            let args = args.iter().filter(|arg| !arg.is_empty());
+            // Clap folds lines at the terminal's width.
+            let found = succeed(ringpack(args).env("COLUMNS", "100"));
+            let name = if command.is_empty() { "ringpack" } else { command };
+            let path = golden.join(format!("help-{name}{suffix}.txt"));
+            if bless {
+                fs::create_dir_all(&golden).unwrap();
+                fs::write(&path, &found).unwrap();
+            }
+            let expected = fs::read_to_string(&path).unwrap();
+            let what = format!("{} (RINGPACK_BLESS=1 writes it anew)", path.display());
+            assert_eq!(String::from_utf8(found).unwrap(), expected, "{what}");
+        }
+    }
+}
+
+#[test]
+fn help_lists_the_exit_codes() {
+    let help = String::from_utf8(succeed(&mut ringpack(["--help"]))).unwrap();
+    for code in (0..=12).chain([130, 141, 143]) {
+        let code = code.to_string();
+        let is_listed = help.split_whitespace().any(|word| word == code);
+        assert!(is_listed, "{code} isn't in the help");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let version = String::from_utf8(succeed(&mut ringpack(["--version"]))).unwrap();
+    assert_eq!(version, format!("ringpack {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn default_names() {
+    let folder = folder();
+    let folder = folder.path();
+    let original = fs::read(folder.join("in")).unwrap();
+    quietly(folder, &["pack", "in"]);
+    assert_eq!(names(folder), ["in", "in.zst"]);
+    fs::rename(folder.join("in.zst"), folder.join("back.zst")).unwrap();
+    quietly(folder, &["unpack", "back.zst"]);
+    assert_eq!(names(folder), ["back", "back.zst", "in"]);
+    assert_same(&fs::read(folder.join("back")).unwrap(), &original, "back");
+    // In another folder, the result is beside the source, not where the program was started.
+    fs::create_dir(folder.join("sub")).unwrap();
+    fs::rename(folder.join("in"), folder.join("sub/in")).unwrap();
+    quietly(folder, &["pack", "sub/in"]);
+    assert_eq!(names(&folder.join("sub")), ["in", "in.zst"]);
+}
+
+#[test]
+fn names_that_look_like_options() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::rename(folder.join("in"), folder.join("-5")).unwrap();
+    quietly(folder, &["pack", "--", "-5"]);
+    assert_eq!(names(folder), ["-5", "-5.zst"]);
+}
+
+#[test]
+fn a_dash_is_a_standard_stream() {
+    let folder = folder();
+    let folder = folder.path();
+    let original = fs::read(folder.join("in")).unwrap();
+    let (code, streamed, stderr) = check(folder, &["pack", "in", "-o", "-"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let (_, by_flag, _) = check(folder, &["pack", "in", "-c"]);
+    let by_stdin = run_with_input(&mut ringpack(["pack", "-"]), &original).stdout;
+    assert_same(&by_flag, &streamed, "-c");
+    assert_same(&by_stdin, &streamed, "pack -");
+    fs::write(folder.join("s.zst"), streamed).unwrap();
+    let (code, unpacked, _) = check(folder, &["unpack", "s.zst", "-o", "-"]);
+    assert_eq!(code, Some(0));
+    assert_same(&unpacked, &original, "unpack -o -");
+    assert_eq!(names(folder), ["in", "s.zst"], "no file of the name -");
+}
+
+#[test]
+fn the_source_is_removed_after_success_only() {
+    let folder = folder();
+    let folder = folder.path();
+    let original = fs::read(folder.join("in")).unwrap();
+    quietly(folder, &["pack", "--rm", "in"]);
+    assert_eq!(names(folder), ["in.zst"]);
+    quietly(folder, &["unpack", "--rm", "in.zst"]);
+    assert_eq!(names(folder), ["in"]);
+    assert_same(&fs::read(folder.join("in")).unwrap(), &original, "there and back");
+    // Kept where the target exists, and where the container is damaged.
+    fs::write(folder.join("in.zst"), b"in the way").unwrap();
+    assert_eq!(check(folder, &["pack", "--rm", "in"]).0, Some(7));
+    assert_eq!(names(folder), ["in", "in.zst"]);
+    quietly(folder, &["pack", "-f", "in"]);
+    let mut damaged = fs::read(folder.join("in.zst")).unwrap();
+    damaged[5000] ^= 1;
+    fs::write(folder.join("bad.zst"), damaged).unwrap();
+    assert_eq!(check(folder, &["unpack", "--rm", "bad.zst"]).0, Some(6));
+    assert_eq!(names(folder), ["bad.zst", "in", "in.zst"]);
+}
+
+#[test]
+fn talk() {
+    let folder = folder();
+    let folder = folder.path();
+    // Nobody watches standard error here: silence, unless asked. 300 000 / 1024 is 292.97.
+    let table: [(&[&str], &[&str]); 3] = [
+        (&["pack", "-f", "in"], &["in:", "292.97 KiB", "in.zst"]),
+        (&["unpack", "-f", "in.zst"], &["in.zst:", "292.97 KiB", "in"]),
+        (&["verify", "in.zst"], &["in.zst:", "intact", "1 chunk"]),
+    ];
+    for (args, said) in table {
+        for quiet in [&[][..], &["-q"], &["--quiet"]] {
+            assert_eq!(quietly(folder, &[args, quiet].concat()), "", "{args:?} {quiet:?}");
+        }
+        for verbose in ["-v", "--verbose"] {
+            let stderr = quietly(folder, &[args, &[verbose]].concat());
+            let summary = stderr.lines().next().unwrap_or_default();
+            for word in said {
+                assert!(summary.contains(word), "{args:?}: {word} isn't in: {summary}");
+            }
+            for word in ["threads", "tier", "operations"] {
+                assert!(stderr.contains(word), "{args:?}: {word} isn't in: {stderr}");
+            }
+        }
+        let (code, ..) = check(folder, &[args, &["-q", "-v"]].concat());
+        assert_eq!(code, Some(2), "{args:?}: quiet and verbose at once");
+    }
+    // Errors are said all the same.
+    let (code, _, stderr) = check(folder, &["verify", "-q", "missing"]);
+    assert_eq!(code, Some(3));
+    assert!(stderr.starts_with("ringpack: missing: "), "{stderr}");
+}
+
+#[test]
+fn options_as_zstd_spells_them() {
+    let folder = folder();
+    let folder = folder.path();
+    let level = |args: &[&str]| {
+        quietly(folder, &[&["pack", "-f", "in"], args].concat());
+        let (code, info, _) = check(folder, &["info", "--json", "in.zst"]);
+        assert_eq!(code, Some(0));
+        let info: serde_json::Value = serde_json::from_slice(&info).unwrap();
+        (info["codec"].as_str().unwrap().to_owned(), info["level"].as_i64())
+    };
+    let table: [(&[&str], &str, Option<i64>); 8] = [
+        (&[], "zstd", Some(3)),
+        (&["-1"], "zstd", Some(1)),
+        (&["-3", "-T1"], "zstd", Some(3)),
+        (&["-19", "-T", "2"], "zstd", Some(19)),
+        (&["--level", "7", "--threads", "3"], "zstd", Some(7)),
+        (&["--level=12", "-T0"], "zstd", Some(12)),
+        (&["--store"], "store", None),
+        (&["--store", "-T16"], "store", None),
+    ];
+    for (args, codec, expected) in table {
+        assert_eq!(level(args), (codec.to_owned(), expected), "{args:?}");
+    }
+}
+
+#[test]
+fn the_number_of_threads_is_as_asked() {
+    let folder = folder();
+    let folder = folder.path();
+    for threads in ["1", "2", "5"] {
+        let stderr = quietly(folder, &["pack", "-f", "-v", "-T", threads, "in"]);
+        assert!(stderr.contains(&format!("threads {threads},")), "{stderr}");
+    }
+}
+
+#[test]
+fn backends_are_as_asked() {
+    let folder = folder();
+    let folder = folder.path();
+    for io in support::backends("backends_are_as_asked") {
+        let stderr = quietly(folder, &["pack", "-f", "-v", "--io", io, "in"]);
+        let tier = format!("tier {io}");
+        assert!(stderr.to_lowercase().contains(&tier), "{stderr}");
+        let stderr = quietly(folder, &["pack", "-f", "-v", "--io", io, "--no-direct", "in"]);
+        assert!(stderr.contains("input buffered, output buffered"), "{stderr}");
+    }
+}
+
+#[test]
+fn several_files_the_worst_code() {
+    let folder = folder();
+    let folder = folder.path();
+    quietly(folder, &["pack", "in", "-o", "good"]);
+    let mut bytes = fs::read(folder.join("good")).unwrap();
+    bytes[5000] ^= 1;
+    fs::write(folder.join("damaged"), &bytes).unwrap();
+    let table: [(&[&str], i32); 7] = [
+        (&["good"], 0),
+        (&["good", "good"], 0),
+        (&["good", "damaged"], 6),
+        (&["damaged", "good"], 6),
+        (&["missing", "good", "damaged"], 6),
+        (&["good", "missing"], 3),
+        (&["in", "good"], 4),
+    ];
+    for (files, expected) in table {
+        let (code, _, stderr) = check(folder, &[&["verify", "-v"], files].concat());
+        assert_eq!(code, Some(expected), "{files:?}: {stderr}");
+        for file in files {
+            // Each is looked at, whatever became of those before it.
+            let is_told = |line: &str| {
+                let line = line.strip_prefix("ringpack: ").unwrap_or(line);
+                line.starts_with(&format!("{file}:"))
+            };
+            assert!(stderr.lines().any(is_told), "{files:?}: nothing of {file}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn info_for_people() {
+    let folder = folder();
+    let folder = folder.path();
+    let original = fs::read(folder.join("in")).unwrap();
+    quietly(folder, &["pack", "in", "--digest", "blake3", "--chunk-size", "64K"]);
+    let (code, stdout, stderr) = check(folder, &["info", "in.zst"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let text = String::from_utf8(stdout).unwrap();
+    let digest = blake3::hash(&original).to_hex();
+    let words =
+        ["in.zst", "final", "300000", "5 of 64.00 KiB", "level 3", "dense", digest.as_str()];
+    for word in words {
+        assert!(text.contains(word), "{word} isn't in: {text}");
+    }
+}
+
+/// What these commands write would garble a terminal.
+#[test]
+fn a_terminal_is_refused() {
+    if !has_tool("script") {
+        return skip("a_terminal_is_refused", "script (util-linux) is not installed");
+    }
+    let folder = folder();
+    let folder = folder.path();
+    quietly(folder, &["pack", "in"]);
+    for args in ["pack -c in", "unpack -c in.zst", "cat in.zst"] {
+        let (code, said) = on_a_terminal(folder, args);
+        assert_eq!(code, Some(2), "{args}: {said}");
+        assert!(said.contains("ringpack: ") && said.contains("terminal"), "{args}: {said}");
+        assert_eq!(said.lines().count(), 1, "{args}: {said}");
+    }
+    // Unless it is asked for.
+    let (code, said) = on_a_terminal(folder, "cat --force --length 20 in.zst");
+    assert_eq!((code, said.len()), (Some(0), 20), "{said}");
+    assert_eq!(names(folder), ["in", "in.zst"]);
+}
+
+#[test]
+fn a_person_who_watches_is_told() {
+    if !has_tool("script") {
+        return skip("a_person_who_watches_is_told", "script (util-linux) is not installed");
+    }
+    let folder = folder();
+    let folder = folder.path();
+    for (args, said) in [("pack in", "in: "), ("verify in.zst", "in.zst: intact")] {
+        let (code, stderr) = on_a_terminal(folder, args);
+        assert_eq!(code, Some(0), "{args}: {stderr}");
+        assert!(stderr.starts_with(said) && stderr.lines().count() == 1, "{args}: {stderr}");
+    }
+    assert_eq!(on_a_terminal(folder, "pack -q -f in"), (Some(0), String::new()));
+}
+
+/// Runs the program with a terminal for its standard streams; gives code and what was shown.
+fn on_a_terminal(folder: &Path, args: &str) -> (Option<i32>, String) {
+    let program: PathBuf = binary();
+    let command = format!("'{}' {args}", program.display());
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    (output.status.code(), shown)
+}

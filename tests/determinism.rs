@@ -94,11 +94,16 @@ fn a_fifo_is_what_a_file_is() {
 /// header, in the trailing header that follows the index, and in the tail pad and the seek table
 /// that make room for it.
 fn check_streams(input: &Path, options: &[&str], file: &[u8]) {
-    let stream = |more: &[&str]| succeed(ringpack(["pack", "-c"]).arg(input).args(options).args(more));
+    let stream =
+        |more: &[&str]| succeed(ringpack(["pack", "-c"]).arg(input).args(options).args(more));
     let first = stream(&["-T1", "--io", "pwrite"]);
     for io in backends("determinism") {
         for threads in ["-T2", "-T8"] {
-            assert_same(&stream(&[threads, "--io", io]), &first, &format!("streamed, {threads} {io}"));
+            assert_same(
+                &stream(&[threads, "--io", io]),
+                &first,
+                &format!("streamed, {threads} {io}"),
+            );
         }
     }
     // index_offset and index_len, as docs/FORMAT.md places them.

@@ -19,7 +19,7 @@ use ringpack::{Cancel, ErrorKind};
 use support::mount::LoopDevice;
 use support::processes::{Running, until};
 use support::watched::{Step, WatchedDisk};
-use support::{Random, backends, content, has_tool, names, ringpack, run, skip, succeed};
+use support::{Random, backends, binary, content, has_tool, names, ringpack, run, skip, succeed};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -103,17 +103,45 @@ fn a_fifo() {
         let fifo = folder.path().join("fifo");
         succeed(Command::new("mkfifo").arg(&fifo));
         let bytes = content(total, number as u64);
-        std::thread::scope(|scope| {
-            let (writes, bytes) = (fifo.clone(), &bytes);
-            scope.spawn(move || {
-                feed(fs::OpenOptions::new().write(true).open(writes).unwrap(), bytes, lens);
-            });
-            succeed(ringpack(["pack", "-1"]).arg(&fifo));
-        });
+        let (to, fed) = (fifo.clone(), bytes.clone());
+        // Not waited for where packing fails: it may wait for a reader then.
+        let writer = std::thread::spawn(move || feed(open(&to), &fed, lens));
+        let packed = Running::start(ringpack(["pack", "-1"]).arg(&fifo)).end();
+        let stderr = String::from_utf8_lossy(&packed.stderr);
+        assert!(packed.status.success(), "portions of {lens:?}: {stderr}");
+        writer.join().unwrap();
         let output = folder.path().join("fifo.zst");
         check(&output, &bytes, &format!("portions of {lens:?}"));
         assert_eq!(mode(&output), 0o666 & !umask());
     }
+}
+
+/// A writer that is quick to write once it has a reader loses nothing: the reader that lets it go
+/// on is the one that reads.
+#[test]
+fn a_fifo_whose_writer_is_quick() {
+    let test = "a_fifo_whose_writer_is_quick";
+    if !has_tool("strace") || !run(Command::new("strace").arg("true")).status.success() {
+        return skip(test, "strace is not installed, or is refused");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    succeed(Command::new("mkfifo").arg(&fifo));
+    let bytes = content(40_000, 1);
+    let (to, fed) = (fifo.clone(), bytes.clone());
+    let writer = std::thread::spawn(move || feed(open(&to), &fed, &[1000]));
+    // Whoever opens the FIFO is held up then, so that the writer can write all of it.
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-P"]).arg(&fifo);
+    command.args(["-e", "inject=openat:delay_exit=300000"]);
+    // It would outlive strace; and it may not listen to a milder signal.
+    command.args(["timeout", "-s", "KILL", "20"]).arg(binary()).arg("pack").arg(&fifo);
+    command.stdin(Stdio::null());
+    let packed = Running::start(&mut command).end();
+    let stderr = String::from_utf8_lossy(&packed.stderr);
+    assert!(packed.status.success(), "{stderr}");
+    check(&folder.path().join("fifo.zst"), &bytes, test);
+    writer.join().unwrap();
 }
 
 #[test]
@@ -256,8 +284,8 @@ fn a_large_image_of_holes() {
     succeed(ringpack(["pack", "-1"]).arg(&input));
     let container = input.with_extension("zst");
     let data: u64 = islands.iter().map(|&(_, len)| len as u64).sum();
-    // A frame, an index and a table entry for each chunk.
-    let most = data + (LEN >> 20) * 256;
+    // A block for each extent, an index and a table entry for each chunk.
+    let most = data + (LEN >> 22) * 4096 + (LEN >> 20) * 64;
     assert!(fs::metadata(&container).unwrap().len() < most);
     succeed(ringpack(["unpack", "-o"]).arg(&restored).arg(&container));
     let found = fs::metadata(&restored).unwrap();

@@ -1,1 +1,572 @@
-//! wrong_input
+//! Wrong input gives one clear line, the right exit code, and no file; a damaged container never
+//! gives out a wrong byte, and no flipped bit goes unnoticed.
+
+use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use ringpack::checksum::crc32c;
+use ringpack::pipeline::IoMode;
+use ringpack::read::Container;
+use ringpack::ring::os::OsDisk;
+use ringpack::unpack::{Output as Restored, UnpackOptions, unpack};
+use ringpack::verify::{VerifyOptions, verify};
+use ringpack::{Cancel, ErrorKind};
+use support::cases::{Case, noise};
+use support::{assert_same, binary, content, is_root, names, ringpack, run, skip, succeed};
+
+// The exit codes, as `ringpack --help` lists them.
+const USAGE: i32 = 2;
+const INPUT: i32 = 3;
+const FOREIGN: i32 = 4;
+const NEWER: i32 = 5;
+const DAMAGED: i32 = 6;
+const EXISTS: i32 = 7;
+const OUTPUT: i32 = 8;
+const NO_SPACE: i32 = 9;
+const CLOSED: i32 = 141;
+
+const HEADER: usize = 4096;
+
+/// Runs a command in a folder; it must end with `code`, say one line that names `name`, and leave
+/// the folder's names as they were.
+fn check(command: &mut Command, folder: &Path, code: i32, name: &str) {
+    let before = names(folder);
+    let output = run(command.current_dir(folder));
+    let stderr = one_line(&output, &format!("{command:?}"));
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
+    assert!(stderr.contains(name), "{command:?}: {name} isn't named: {stderr}");
+    assert_eq!(names(folder), before, "{command:?}: {stderr}");
+}
+
+/// Standard error, which must be one line that says who speaks.
+fn one_line(output: &Output, what: &str) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines = stderr.lines().count();
+    assert!(lines == 1 && stderr.starts_with("ringpack: "), "{what}: {lines} lines: {stderr}");
+    stderr
+}
+
+/// Runs everything that reads containers on one that must be refused with `code`.
+fn check_refused(bytes: &[u8], code: i32, what: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bad.zst"), bytes).unwrap();
+    let commands: [&[&str]; 5] = [
+        &["unpack", "bad.zst"],
+        &["unpack", "-c", "bad.zst"],
+        &["verify", "bad.zst"],
+        &["cat", "bad.zst"],
+        &["info", "bad.zst"],
+    ];
+    for args in commands {
+        let output = run(ringpack(args).current_dir(folder.path()));
+        let stderr = one_line(&output, &format!("{what}: {args:?}"));
+        assert_eq!(output.status.code(), Some(code), "{what}: {args:?}: {stderr}");
+        assert!(stderr.contains("bad.zst"), "{what}: {args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{what}: {args:?} gave bytes out");
+        assert_eq!(names(folder.path()), ["bad.zst"], "{what}: {args:?}");
+    }
+}
+
+/// A small container of every shape: placement, codec, digest, into a file and streamed.
+struct Sample {
+    what: String,
+    content: Vec<u8>,
+    bytes: Vec<u8>,
+    folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Sample {
+    fn new(placement: &'static str, codec: &'static str, streamed: bool) -> Self {
+        let case = Case { placement, codec, chunk: "64K" };
+        let folder = tempfile::tempdir_in(memory()).unwrap();
+        let content = content(2 * 65_536 + 5000, 42);
+        let (input, path) = case.packed(folder.path(), &content);
+        let digest = ["--digest", if codec == "--store" { "none" } else { "blake3" }];
+        if streamed {
+            let packing = &mut ringpack(["pack", "-c"]);
+            fs::write(&path, succeed(packing.arg(input).args(case.args()).args(digest))).unwrap();
+        } else {
+            succeed(case.packing(&input, &path).args(digest));
+        }
+        let bytes = fs::read(&path).unwrap();
+        Self { what: format!("{case:?}, streamed: {streamed}"), content, bytes, folder, path }
+    }
+
+    fn all() -> Vec<Self> {
+        let mut samples = Vec::new();
+        for placement in ["dense", "slots"] {
+            for codec in ["--store", "-3"] {
+                samples.extend([false, true].map(|stream| Self::new(placement, codec, stream)));
+            }
+        }
+        samples
+    }
+
+    /// Name and place of each part, in order.
+    fn sections(&self) -> Vec<(String, Range<usize>)> {
+        let container = Container::open(&OsDisk, &self.path, false).unwrap();
+        let (header, tail) = (container.header(), container.tail());
+        let mut ends = vec![("header".to_owned(), HEADER as u64)];
+        for (number, entry) in (0u64..).zip(&container.index().entries) {
+            ends.push((format!("frame {number}"), entry.offset + u64::from(entry.frame_len)));
+            ends.push((format!("pad {number}"), container.span_end(number)));
+        }
+        ends.push(("index".to_owned(), header.index_offset + header.index_len));
+        ends.push(("trailing header".to_owned(), tail.pad_offset));
+        ends.push(("tail pad".to_owned(), tail.table_offset));
+        ends.push(("seek table".to_owned(), tail.file_size));
+        let mut start = 0;
+        let mut sections = Vec::new();
+        for (name, end) in ends {
+            sections.push((name, start..end as usize));
+            start = end as usize;
+        }
+        assert_eq!(start, self.bytes.len(), "the sections cover the file");
+        sections.retain(|(_, range)| !range.is_empty());
+        sections
+    }
+}
+
+/// A folder in memory where there is one: nothing here is about the device.
+fn memory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+#[test]
+fn what_is_no_container() {
+    let plain = {
+        let mut child = Command::new("zstd");
+        support::run_with_input(child.args(["-cq", "-"]), b"plain zstd").stdout
+    };
+    let empty_skippable = [0x58, 0x2A, 0x4D, 0x18, 0xF8, 0x0F, 0, 0];
+    let table: [(&str, &[u8]); 8] = [
+        ("text", b"This is no container.\n"),
+        ("nothing", b""),
+        ("one byte", b"X"),
+        ("plain zstd", &plain),
+        ("gzip", &[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("noise", &noise(100_000, 1)),
+        ("zeros", &[0; 8192]),
+        ("another program's skippable frame", &[&empty_skippable[..], &[1; 4088]].concat()),
+    ];
+    for (what, bytes) in table {
+        check_refused(bytes, FOREIGN, what);
+    }
+}
+
+#[test]
+fn a_container_cut_short() {
+    for sample in [Sample::new("dense", "-3", false), Sample::new("slots", "--store", true)] {
+        let len = sample.bytes.len();
+        // Below its magic's end nothing tells a container from another file.
+        let mut cuts = vec![(8, FOREIGN), (15, FOREIGN), (16, DAMAGED), (100, DAMAGED)];
+        for (_, section) in sample.sections() {
+            for cut in [section.start + 1, (section.start + section.end) / 2, section.end] {
+                cuts.extend((16 < cut && cut < len).then_some((cut, DAMAGED)));
+            }
+        }
+        cuts.push((len - 1, DAMAGED));
+        for (cut, code) in cuts {
+            check_refused(&sample.bytes[..cut], code, &format!("{}, cut at {cut}", sample.what));
+        }
+    }
+}
+
+#[test]
+fn a_container_of_another_length() {
+    for streamed in [false, true] {
+        let Sample { bytes, what, .. } = Sample::new("dense", "-3", streamed);
+        for (how, tail) in [("a byte", &[0][..]), ("a block", &[0; 4096]), ("itself", &bytes)] {
+            let longer = [&bytes[..], tail].concat();
+            check_refused(&longer, DAMAGED, &format!("{what}, and {how}"));
+        }
+        let missing = [&bytes[..HEADER], &bytes[HEADER + 4096..]].concat();
+        check_refused(&missing, DAMAGED, &format!("{what}, without a block"));
+    }
+}
+
+#[test]
+fn a_header_that_is_intact_but_wrong() {
+    let Sample { bytes, .. } = Sample::new("dense", "-3", false);
+    // Offset in the header, new bytes, and the code: see docs/FORMAT.md for the fields.
+    let table: [(&str, usize, &[u8], i32); 12] = [
+        ("the next major version", 16, &[2, 0], NEWER),
+        ("major version 0", 16, &[0, 0], NEWER),
+        ("an unknown state", 21, &[7], NEWER),
+        ("an unknown codec", 23, &[9], NEWER),
+        ("an unknown flag", 24, &[1, 0, 0, 0], NEWER),
+        ("the highest unknown flag", 24, &[0, 0, 0, 0x80], NEWER),
+        ("an unknown placement", 40, &[5, 0], NEWER),
+        ("an unknown digest", 116, &[9, 0, 0, 0], NEWER),
+        ("unfinished", 21, &[0], DAMAGED),
+        ("another subtype", 20, &[3], DAMAGED),
+        ("a wrong content size", 48, &[1, 2, 3, 0, 0, 0, 0, 0], DAMAGED),
+        ("a vast file size", 96, &[0xFF; 8], DAMAGED),
+    ];
+    for (what, at, field, code) in table {
+        check_refused(&with_header_field(&bytes, at, field), code, what);
+    }
+    // What a reader may ignore, and a later minor version, are no reason to refuse.
+    for (at, field) in [(18, &[9, 0][..]), (28, &[0xFF; 4])] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("good.zst"), with_header_field(&bytes, at, field)).unwrap();
+        succeed(ringpack(["verify", "good.zst"]).current_dir(folder.path()));
+    }
+}
+
+/// The container with a field of its header replaced, and the header's checksum made to match.
+fn with_header_field(container: &[u8], at: usize, field: &[u8]) -> Vec<u8> {
+    let mut bytes = container.to_vec();
+    bytes[at..at + field.len()].copy_from_slice(field);
+    let crc = crc32c(&bytes[..HEADER - 4]).to_le_bytes();
+    bytes[HEADER - 4..HEADER].copy_from_slice(&crc);
+    bytes
+}
+
+#[test]
+fn each_section_damaged() {
+    for sample in Sample::all() {
+        for (name, section) in sample.sections() {
+            let what = format!("{}, {name}", sample.what);
+            let at = section.start + section.len() / 2;
+            let mut bytes = sample.bytes.clone();
+            bytes[at] ^= 0x10;
+            let folder = tempfile::tempdir_in(memory()).unwrap();
+            let folder = folder.path();
+            fs::write(folder.join("bad.zst"), &bytes).unwrap();
+            check(&mut ringpack(["verify", "bad.zst"]), folder, DAMAGED, "bad.zst");
+            if name.contains("pad") {
+                // Only verify reads pads: the content is intact, and is given out.
+                assert_same(
+                    &succeed(ringpack(["unpack", "-c", "bad.zst"]).current_dir(folder)),
+                    &sample.content,
+                    &what,
+                );
+                continue;
+            }
+            check(&mut ringpack(["unpack", "bad.zst"]), folder, DAMAGED, "bad.zst");
+            let piped = run(ringpack(["unpack", "-c", "bad.zst"]).current_dir(folder));
+            assert_eq!(piped.status.code(), Some(DAMAGED), "{what}");
+            assert!(sample.content.starts_with(&piped.stdout), "{what}: wrong bytes given out");
+            if !name.starts_with("frame") {
+                check(&mut ringpack(["info", "bad.zst"]), folder, DAMAGED, "bad.zst");
+                check(&mut ringpack(["cat", "bad.zst"]), folder, DAMAGED, "bad.zst");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_goes_unnoticed_dense() {
+    check_flips("dense");
+}
+
+#[test]
+fn no_flipped_bit_goes_unnoticed_slots() {
+    check_flips("slots");
+}
+
+/// Flips one bit of a byte, byte after byte, and looks whether verifying finds it (X1) and whether
+/// reading ever gives a wrong byte out (V2).
+///
+/// Every byte of what is read first and refused at once; of frames and pads, which take workers to
+/// look at, the ends and every so many between them. The strides are odd, so each bit has its turn.
+fn check_flips(placement: &'static str) {
+    let verifying = VerifyOptions {
+        io: IoMode::Pwrite,
+        threads: Some(1),
+        direct: false,
+        ..VerifyOptions::default()
+    };
+    for (codec, streamed) in [("--store", false), ("-3", false), ("-3", true)] {
+        let sample = Sample::new(placement, codec, streamed);
+        let file = fs::OpenOptions::new().write(true).open(&sample.path).unwrap();
+        let mut flips = 0usize;
+        for (name, section) in sample.sections() {
+            let stride = match name.split(' ').next() {
+                Some("frame") => 97,
+                Some("pad" | "tail") if section.len() > HEADER => 97,
+                Some("pad" | "tail") => 7,
+                _ => 1,
+            };
+            for at in section.clone() {
+                let is_end = at < section.start + 16 || section.end - 16 <= at;
+                if !is_end && at % stride != 0 {
+                    continue;
+                }
+                let what = format!("{}: bit {} of byte {at}, in {name}", sample.what, at % 8);
+                file.write_all_at(&[sample.bytes[at] ^ (1 << (at % 8))], at as u64).unwrap();
+                let found = verify(&OsDisk, &sample.path, &verifying, &Cancel::new());
+                assert!(found.is_noticed(), "{what}: verify is content");
+                if flips.is_multiple_of(32) {
+                    assert_no_wrong_byte(&sample, &what);
+                }
+                file.write_all_at(&[sample.bytes[at]], at as u64).unwrap();
+                flips += 1;
+            }
+        }
+        assert!(flips > HEADER, "{}: {flips} flips", sample.what);
+        // The file is as it was: what was found was the flips and nothing else.
+        let intact = verify(&OsDisk, &sample.path, &verifying, &Cancel::new()).unwrap();
+        assert_eq!(intact.damage_count, 0, "{}", sample.what);
+    }
+}
+
+/// What verifying may answer to damage.
+trait Noticed {
+    fn is_noticed(&self) -> bool;
+}
+
+impl Noticed for ringpack::Result<ringpack::verify::VerifyReport> {
+    fn is_noticed(&self) -> bool {
+        const REFUSALS: [ErrorKind; 3] =
+            [ErrorKind::Damaged, ErrorKind::NotAContainer, ErrorKind::Unsupported];
+        match self {
+            Ok(report) => report.damage_count > 0,
+            Err(error) => REFUSALS.contains(&error.kind()),
+        }
+    }
+}
+
+/// Unpacks and reads the damaged sample: both may fail, neither may give a wrong byte.
+fn assert_no_wrong_byte(sample: &Sample, what: &str) {
+    let options = UnpackOptions {
+        io: IoMode::Pwrite,
+        threads: Some(1),
+        direct: false,
+        ..UnpackOptions::default()
+    };
+    let output = sample.folder.path().join("restored");
+    let to = Restored::Path(output.clone());
+    if unpack(&OsDisk, &sample.path, to, &options, &Cancel::new()).is_ok() {
+        assert_same(&fs::read(&output).unwrap(), &sample.content, what);
+        fs::remove_file(&output).unwrap();
+    }
+    assert_eq!(names(sample.folder.path()), ["content", "content.zst"], "{what}");
+    let Ok(container) = Container::open(&OsDisk, &sample.path, false) else { return };
+    let mut given = Vec::new();
+    let size = container.header().content_size;
+    let _ = container.read_range(0..size, &mut |bytes| {
+        given.extend_from_slice(bytes);
+        Ok(())
+    });
+    assert!(sample.content.starts_with(&given), "{what}: wrong bytes given out");
+}
+
+#[test]
+fn names_that_lead_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("in"), b"content").unwrap();
+    fs::create_dir(folder.join("dir")).unwrap();
+    succeed(ringpack(["pack", "in", "-o", "good.zst"]).current_dir(folder));
+    symlink("in", folder.join("link")).unwrap();
+    symlink("nowhere", folder.join("dangling")).unwrap();
+    let table: [(&[&str], i32, &str); 20] = [
+        (&["pack", "missing"], INPUT, "missing"),
+        (&["pack", "dangling"], INPUT, "dangling"),
+        (&["pack", "dir"], INPUT, "dir"),
+        (&["pack", "in/below"], INPUT, "in/below"),
+        (&["unpack", "missing.zst"], INPUT, "missing.zst"),
+        (&["unpack", "dir", "-o", "out"], INPUT, "dir"),
+        (&["verify", "missing.zst"], INPUT, "missing.zst"),
+        (&["verify", "dir"], INPUT, "dir"),
+        (&["cat", "missing.zst"], INPUT, "missing.zst"),
+        (&["cat", "dir"], INPUT, "dir"),
+        (&["info", "missing.zst"], INPUT, "missing.zst"),
+        (&["info", "dir"], INPUT, "dir"),
+        (&["pack", "in", "-o", "dir"], OUTPUT, "dir"),
+        (&["pack", "in", "-f", "-o", "dir"], OUTPUT, "dir"),
+        (&["pack", "in", "-o", "none/out"], OUTPUT, "none/out"),
+        (&["pack", "in", "-o", "in/out"], OUTPUT, "in/out"),
+        (&["pack", "in", "-f", "-o", "/dev/null"], OUTPUT, "/dev/null"),
+        (&["unpack", "good.zst", "-o", "dir"], OUTPUT, "dir"),
+        (&["unpack", "good.zst", "-o", "none/out"], OUTPUT, "none/out"),
+        (&["unpack", "in"], USAGE, "in"),
+    ];
+    for (args, code, name) in table {
+        check(&mut ringpack(args), folder, code, name);
+    }
+    assert_eq!(fs::read(folder.join("in")).unwrap(), b"content");
+}
+
+#[test]
+fn targets_that_exist() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("in"), b"content").unwrap();
+    succeed(ringpack(["pack", "in"]).current_dir(folder));
+    let container = fs::read(folder.join("in.zst")).unwrap();
+    fs::write(folder.join("old"), b"old").unwrap();
+    symlink("old", folder.join("link")).unwrap();
+    let table: [(&[&str], i32, &str); 9] = [
+        (&["pack", "in", "-o", "old"], EXISTS, "old"),
+        (&["pack", "in"], EXISTS, "in.zst"),
+        (&["unpack", "in.zst"], EXISTS, "in"),
+        (&["unpack", "in.zst", "-o", "old"], EXISTS, "old"),
+        // What a link leads to is not what has the name.
+        (&["pack", "in", "-o", "link"], OUTPUT, "link"),
+        (&["pack", "in", "-f", "-o", "link"], OUTPUT, "link"),
+        (&["unpack", "in.zst", "-f", "-o", "link"], OUTPUT, "link"),
+        // Input and output at once, by the same name and by another.
+        (&["pack", "in", "-f", "-o", "in"], USAGE, "in"),
+        (&["unpack", "in.zst", "-f", "-o", "./in.zst"], USAGE, "in.zst"),
+    ];
+    for (args, code, name) in table {
+        check(&mut ringpack(args), folder, code, name);
+        assert_eq!(fs::read(folder.join("in")).unwrap(), b"content", "{args:?}");
+        assert_eq!(fs::read(folder.join("in.zst")).unwrap(), container, "{args:?}");
+        assert_eq!(fs::read(folder.join("old")).unwrap(), b"old", "{args:?}");
+        assert!(folder.join("link").is_symlink(), "{args:?}");
+    }
+    succeed(ringpack(["pack", "in", "-f", "-o", "old"]).current_dir(folder));
+    assert_eq!(fs::read(folder.join("old")).unwrap(), container);
+    succeed(ringpack(["unpack", "in.zst", "-f", "-o", "old"]).current_dir(folder));
+    assert_eq!(fs::read(folder.join("old")).unwrap(), b"content");
+    assert_eq!(names(folder), ["in", "in.zst", "link", "old"]);
+}
+
+/// A failure leaves the target that was to be replaced as it was.
+#[test]
+fn a_failed_replacement_keeps_the_old_target() {
+    let sample = Sample::new("dense", "-3", false);
+    let folder = sample.folder.path();
+    let mut bytes = sample.bytes.clone();
+    bytes[HEADER + 1000] ^= 1;
+    fs::write(folder.join("bad.zst"), bytes).unwrap();
+    fs::write(folder.join("old"), b"old").unwrap();
+    let unpacking = &mut ringpack(["unpack", "-f", "-o", "old", "bad.zst"]);
+    check(unpacking, folder, DAMAGED, "bad.zst");
+    assert_eq!(fs::read(folder.join("old")).unwrap(), b"old");
+}
+
+#[test]
+fn no_permission() {
+    const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    if !is_root() || !support::has_tool("setpriv") {
+        return skip("no_permission", "only root can become nobody, with setpriv");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody may look into the folder, and reach the program, wherever that was built.
+    let program = folder.path().join("ringpack");
+    fs::copy(binary(), &program).unwrap();
+    let folder = folder.path();
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    chmod(folder, 0o755);
+    fs::write(folder.join("open"), b"content").unwrap();
+    chmod(&folder.join("open"), 0o644);
+    succeed(ringpack(["pack", "open"]).current_dir(folder));
+    for name in ["secret", "secret.zst"] {
+        fs::copy(folder.join("open.zst"), folder.join(name)).unwrap();
+        chmod(&folder.join(name), 0o600);
+    }
+    let table: [(&[&str], i32, &str); 8] = [
+        (&["pack", "secret"], INPUT, "secret"),
+        (&["unpack", "secret.zst"], INPUT, "secret.zst"),
+        (&["verify", "secret.zst"], INPUT, "secret.zst"),
+        (&["cat", "secret.zst"], INPUT, "secret.zst"),
+        (&["info", "secret.zst"], INPUT, "secret.zst"),
+        (&["pack", "open", "-o", "out"], OUTPUT, "out"),
+        (&["unpack", "open.zst", "-o", "out"], OUTPUT, "out"),
+        (&["pack", "open", "-f", "-o", "secret"], OUTPUT, "secret"),
+    ];
+    for (args, code, name) in table {
+        let mut nobody = Command::new("setpriv");
+        nobody.args(NOBODY).arg(&program).args(args).stdin(Stdio::null());
+        check(&mut nobody, folder, code, name);
+    }
+}
+
+#[test]
+fn a_full_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("in"), content(3 << 20, 4)).unwrap();
+    succeed(ringpack(["pack", "in"]).current_dir(folder));
+    let table: [&[&str]; 4] = [
+        &["pack", "-c", "in"],
+        &["unpack", "-c", "in.zst"],
+        &["cat", "in.zst"],
+        &["info", "in.zst"],
+    ];
+    for args in table {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        // `output` would replace a standard output set here: the child is waited for by hand.
+        let child =
+            ringpack(args).current_dir(folder).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = one_line(&output, &format!("{args:?}"));
+        assert_eq!(output.status.code(), Some(NO_SPACE), "{args:?}: {stderr}");
+        assert!(stderr.contains("standard output"), "{args:?}: {stderr}");
+    }
+    assert_eq!(names(folder), ["in", "in.zst"]);
+}
+
+/// Whoever reads the output and has enough is no failure to talk about.
+#[test]
+fn a_reader_that_goes_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("in"), noise(9 << 20, 4)).unwrap();
+    succeed(ringpack(["pack", "in"]).current_dir(folder));
+    let table: [&[&str]; 3] =
+        [&["pack", "-c", "in"], &["unpack", "-c", "in.zst"], &["cat", "in.zst"]];
+    for args in table {
+        let mut child = ringpack(args)
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(CLOSED), "{args:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+    }
+    assert_eq!(names(folder), ["in", "in.zst"]);
+}
+
+/// Arguments that can't be are told by clap, with usage; what it names is the argument.
+#[test]
+fn wrong_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("in"), b"content").unwrap();
+    let table: [(&[&str], &str); 17] = [
+        (&[], "Usage"),
+        (&["frobnicate"], "frobnicate"),
+        (&["pack"], "INPUT"),
+        (&["pack", "in", "--frob"], "--frob"),
+        (&["pack", "in", "-0"], "0"),
+        (&["pack", "in", "-20"], "20"),
+        (&["pack", "in", "-1", "--store"], "--store"),
+        (&["pack", "in", "--chunk-size", "32K"], "32K"),
+        (&["pack", "in", "--chunk-size", "128M"], "128M"),
+        (&["pack", "in", "--chunk-size", "100K"], "100K"),
+        (&["pack", "in", "--digest", "md5"], "md5"),
+        (&["pack", "in", "--io", "magic"], "magic"),
+        (&["pack", "in", "-T", "x"], "x"),
+        (&["pack", "in", "-c", "-o", "out"], "--stdout"),
+        (&["pack", "in", "-c", "--rm"], "--rm"),
+        (&["cat", "in", "--offset", "-1"], "-1"),
+        (&["verify"], "INPUTS"),
+    ];
+    for (args, named) in table {
+        let output = run(ringpack(args).current_dir(folder));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(USAGE), "{args:?}: {stderr}");
+        assert!(stderr.contains(named), "{args:?}: {named} isn't named: {stderr}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert_eq!(names(folder), ["in"], "{args:?}");
+    }
+    // What clap lets through makes no sense either.
+    check(&mut ringpack(["pack", "-", "--rm", "-o", "out"]), folder, USAGE, "standard input");
+    check(&mut ringpack(["unpack", "-"]), folder, USAGE, "zstd -d");
+}

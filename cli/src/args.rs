@@ -14,9 +14,10 @@ Exit codes:
    2  wrong arguments                 10  the input changed while it was read
    3  the input can't be read         11  another process writes the same output
    4  the input is no container       12  io_uring was required and is refused
-   5  a newer format                 130  interrupted (SIGINT)
-   6  the container is damaged       141  the reader of the output went away
-   7  the output exists already      143  terminated (SIGTERM)";
+   5  a newer format                 129  hung up (SIGHUP)
+   6  the container is damaged       130  interrupted (SIGINT)
+   7  the output exists already      141  the reader of the output went away
+                                     143  terminated (SIGTERM)";
 
 /// Packs big data into one compressed, checksummed, seekable container, at the speed of the device.
 ///
@@ -210,23 +211,44 @@ pub(crate) enum IoMode {
     Pwrite,
 }
 
-/// The arguments with zstd's level flags, -1 to -19, spelled out as `--level`. A number in the
-/// place of an option's value is left alone.
+/// Options of `pack` whose value is an argument of its own.
+const WITH_VALUE: [&str; 9] = [
+    "-o",
+    "--output",
+    "--level",
+    "--chunk-size",
+    "--placement",
+    "--digest",
+    "-T",
+    "--threads",
+    "--io",
+];
+
+/// The arguments with zstd's level flags, -1 to -19, spelled out as `--level`, which only `pack`
+/// has. A number in the place of an option's value, or after `--`, is left alone.
 pub(crate) fn with_level_flags(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut spelled = Vec::new();
+    let mut spelled: Vec<OsString> = Vec::new();
     let mut options_ended = false;
     for arg in args {
+        let is_pack = spelled.get(1).is_some_and(|command| command == "pack");
+        let is_value =
+            spelled.last().is_some_and(|last| WITH_VALUE.iter().any(|with| last == with));
         options_ended |= arg == "--";
-        let level = arg.to_str().and_then(|arg| arg.strip_prefix('-'));
-        let level = level.filter(|level| {
-            !level.is_empty() && level.len() <= 3 && level.bytes().all(|byte| byte.is_ascii_digit())
-        });
-        match level {
-            Some(level) if !options_ended => spelled.push(format!("--level={level}").into()),
+        match arg.to_str().and_then(level) {
+            Some(level) if is_pack && !is_value && !options_ended => {
+                spelled.push(format!("--level={level}").into());
+            }
             _ => spelled.push(arg),
         }
     }
     spelled
+}
+
+/// The digits of `-1`, `-19` …
+fn level(arg: &str) -> Option<&str> {
+    let digits = arg.strip_prefix('-')?;
+    let is_number = (1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then_some(digits)
 }
 
 #[cfg(test)]
@@ -255,6 +277,12 @@ mod tests {
         assert_eq!(pack("pack in").unwrap().level, None);
         assert_eq!(pack("pack - -o out").unwrap().input, PathBuf::from("-"));
         assert_eq!(pack("pack -- -5").unwrap().input, PathBuf::from("-5"));
+        assert_eq!(pack("pack -o=-5 in").unwrap().output, Some(PathBuf::from("-5")));
+        for args in ["cat --offset -1", "pack -o -1", "pack -- -1"] {
+            let args: Vec<OsString> =
+                ["ringpack"].into_iter().chain(args.split(' ')).map(OsString::from).collect();
+            assert_eq!(with_level_flags(args.iter().cloned()), args);
+        }
         for wrong in ["pack -0 in", "pack -20 in", "pack -1 --store in", "pack -999 in"] {
             assert_eq!(pack(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }

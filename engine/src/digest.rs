@@ -27,7 +27,7 @@ pub type ChainingValue = [u8; 32];
 /// `only` chunk, the digest itself.
 ///
 /// # Panics
-/// Where `start` is no multiple of a chunk length.
+/// Where `start` is no multiple of a chunk length, or an empty chunk isn't the only one.
 #[must_use]
 pub fn chaining_value(chunk: &[u8], start: u64, only: bool) -> ChainingValue {
     if only {

@@ -26,13 +26,7 @@ impl Case {
     /// The options that say so.
     #[must_use]
     pub fn args(&self) -> [&'static str; 5] {
-        [
-            self.codec,
-            "--placement",
-            self.placement,
-            "--chunk-size",
-            self.chunk,
-        ]
+        [self.codec, "--placement", self.placement, "--chunk-size", self.chunk]
     }
 
     /// Length of a chunk in bytes.
@@ -111,9 +105,8 @@ impl Case {
 #[must_use]
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut random = super::Random(seed);
-    let mut bytes: Vec<u8> = (0..len.div_ceil(8))
-        .flat_map(|_| random.next().to_le_bytes())
-        .collect();
+    let mut bytes: Vec<u8> =
+        (0..len.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).collect();
     bytes.truncate(len);
     bytes
 }
@@ -148,8 +141,7 @@ impl Giant {
             .map(|(seed, (start, len))| (start, noise(len, seed)))
             .collect();
         for (start, bytes) in &islands {
-            file.write_all_at(bytes, *start)
-                .expect("an island is written");
+            file.write_all_at(bytes, *start).expect("an island is written");
         }
         Self { path, islands }
     }
@@ -166,10 +158,7 @@ impl Giant {
         loop {
             let mut filled = 0;
             while filled < PIECE {
-                match found
-                    .read(&mut piece[filled..])
-                    .expect("the content can be read")
-                {
+                match found.read(&mut piece[filled..]).expect("the content can be read") {
                     0 => break,
                     got => filled += got,
                 }
@@ -198,9 +187,7 @@ impl Giant {
         let mut bytes = vec![0; len];
         for (start, island) in &self.islands {
             for (at, byte) in (*start..).zip(island) {
-                if let Some(slot) = at
-                    .checked_sub(offset)
-                    .and_then(|at| bytes.get_mut(at as usize))
+                if let Some(slot) = at.checked_sub(offset).and_then(|at| bytes.get_mut(at as usize))
                 {
                     *slot = *byte;
                 }

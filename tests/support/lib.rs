@@ -16,16 +16,9 @@ use std::process::{Command, Output, Stdio};
 #[must_use]
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its executable");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("deps/ lies in the profile's folder");
+    let profile = test.parent().and_then(Path::parent).expect("deps/ lies in the profile's folder");
     let binary = profile.join("ringpack");
-    assert!(
-        binary.exists(),
-        "{} is not built: run `just test`",
-        binary.display()
-    );
+    assert!(binary.exists(), "{} is not built: run `just test`", binary.display());
     binary
 }
 
@@ -42,9 +35,7 @@ pub fn ringpack<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) ->
 /// # Panics
 /// Where it can't be started.
 pub fn run(command: &mut Command) -> Output {
-    command
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+    command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
 }
 
 /// Runs a command that must succeed, and gives its standard output.
@@ -54,11 +45,7 @@ pub fn run(command: &mut Command) -> Output {
 pub fn succeed(command: &mut Command) -> Vec<u8> {
     let output = run(command);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command:?} failed with {}: {stderr}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?} failed with {}: {stderr}", output.status);
     output.stdout
 }
 
@@ -79,21 +66,15 @@ pub fn fail(command: &mut Command, code: i32) -> String {
 /// Where it can't be started.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
     use std::io::Write;
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child =
+        command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     let mut pipe = child.stdin.take().expect("standard input is piped");
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let _ = pipe.write_all(input);
         });
-        child
-            .wait_with_output()
-            .expect("the child can be waited for")
+        child.wait_with_output().expect("the child can be waited for")
     })
 }
 
@@ -130,11 +111,7 @@ pub fn backends(test: &str) -> Vec<&'static str> {
         skip(test, "io_uring is refused here: pwrite alone is tested");
         return vec!["pwrite"];
     }
-    assert!(
-        probe.status.success(),
-        "{}",
-        String::from_utf8_lossy(&probe.stderr)
-    );
+    assert!(probe.status.success(), "{}", String::from_utf8_lossy(&probe.stderr));
     vec!["uring", "pwrite"]
 }
 
@@ -151,10 +128,7 @@ pub fn skip(test: &str, why: &str) {
     use std::io::Write;
     eprintln!("SKIPPED {test}: {why}");
     if let Some(path) = std::env::var_os("RINGPACK_SKIPPED") {
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path);
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
         let _ = file.and_then(|mut file| writeln!(file, "{test}: {why}"));
     }
 }
@@ -178,12 +152,7 @@ pub fn content(len: usize, seed: u64) -> Vec<u8> {
             1 => bytes.extend((0..run).map(|_| random.next() as u8)),
             _ => {
                 let word = random.below(50);
-                bytes.extend(
-                    format!("record {word} at {run}; ")
-                        .bytes()
-                        .cycle()
-                        .take(run),
-                );
+                bytes.extend(format!("record {word} at {run}; ").bytes().cycle().take(run));
             }
         }
     }
@@ -220,13 +189,7 @@ impl Random {
 pub fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("the folder can be read");
     let mut names: Vec<String> = entries
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names

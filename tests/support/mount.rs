@@ -65,36 +65,21 @@ impl Mount {
         std::fs::create_dir(&folder).expect("a folder to mount at");
         if kind == FileSystem::Tmpfs {
             let options = format!("size={mib}M,mode=777");
-            run(
-                test,
-                "mount",
-                [OsStr::new("-t"), "tmpfs".as_ref(), "-o".as_ref()],
-                |command| command.arg(options).arg("tmpfs").arg(&folder),
-            )?;
+            run(test, "mount", [OsStr::new("-t"), "tmpfs".as_ref(), "-o".as_ref()], |command| {
+                command.arg(options).arg("tmpfs").arg(&folder)
+            })?;
         } else {
             let image = images.path().join("image");
             let file = std::fs::File::create(&image).expect("an image");
             file.set_len(mib << 20).expect("a sparse image");
-            let quiet = if kind == FileSystem::Ext4 {
-                "-Fq"
-            } else {
-                "-fq"
-            };
+            let quiet = if kind == FileSystem::Ext4 { "-Fq" } else { "-fq" };
             let make = format!("mkfs.{}", kind.name());
-            run(test, &make, [OsStr::new(quiet)], |command| {
-                command.arg(&image)
+            run(test, &make, [OsStr::new(quiet)], |command| command.arg(&image))?;
+            run(test, "mount", [OsStr::new("-o"), "loop".as_ref()], |command| {
+                command.arg(&image).arg(&folder)
             })?;
-            run(
-                test,
-                "mount",
-                [OsStr::new("-o"), "loop".as_ref()],
-                |command| command.arg(&image).arg(&folder),
-            )?;
         }
-        Some(Self {
-            folder,
-            _images: images,
-        })
+        Some(Self { folder, _images: images })
     }
 
     /// Where it is mounted.
@@ -109,30 +94,30 @@ impl Mount {
     /// Where mount fails.
     pub fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
-        succeed(
-            Command::new("mount")
-                .arg("-o")
-                .arg(options)
-                .arg(&self.folder),
-        );
+        succeed(Command::new("mount").arg("-o").arg(options).arg(&self.folder));
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        if !is_mounted(&self.folder) {
+            return;
+        }
         // What a test that fails left running may hold it for a moment: then lazily.
         let unmount = |lazily: &[&str]| {
             let mut command = Command::new("umount");
-            command
-                .args(lazily)
-                .arg(&self.folder)
-                .output()
-                .is_ok_and(|out| out.status.success())
+            command.args(lazily).arg(&self.folder).output().is_ok_and(|out| out.status.success())
         };
         if !unmount(&[]) && !unmount(&["-l"]) {
             eprintln!("cannot unmount {}", self.folder.display());
         }
     }
+}
+
+fn is_mounted(folder: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let folder = folder.to_string_lossy();
+    mounts.lines().any(|line| line.split(' ').nth(1) == Some(&folder))
 }
 
 /// A loop block device on a file.
@@ -150,12 +135,9 @@ impl LoopDevice {
             skip(test, "loop devices need root");
             return None;
         }
-        let name = run(
-            test,
-            "losetup",
-            [OsStr::new("-f"), "--show".as_ref()],
-            |command| command.arg(file),
-        )?;
+        let name = run(test, "losetup", [OsStr::new("-f"), "--show".as_ref()], |command| {
+            command.arg(file)
+        })?;
         Some(Self(String::from_utf8(name).expect("a path").trim().into()))
     }
 

@@ -33,9 +33,7 @@ impl Running {
     /// Where it can't be started.
     pub fn start(command: &mut Command) -> Self {
         let child = command.stderr(Stdio::piped()).spawn();
-        Self(Some(child.unwrap_or_else(|error| {
-            panic!("cannot start {command:?}: {error}")
-        })))
+        Self(Some(child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))))
     }
 
     /// The process.
@@ -63,10 +61,7 @@ impl Running {
     pub fn end(mut self) -> Output {
         let stdin = self.child().stdin.take();
         until("the program ended", || {
-            self.child()
-                .try_wait()
-                .expect("a child can be waited for")
-                .is_some()
+            self.child().try_wait().expect("a child can be waited for").is_some()
         });
         drop(stdin);
         let mut stderr = Vec::new();
@@ -75,11 +70,7 @@ impl Running {
         }
         let status = self.child().wait().expect("a child can be waited for");
         self.0 = None;
-        Output {
-            status,
-            stdout: Vec::new(),
-            stderr,
-        }
+        Output { status, stdout: Vec::new(), stderr }
     }
 }
 

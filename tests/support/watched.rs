@@ -45,17 +45,11 @@ pub struct WatchedDisk<D> {
 impl<D> WatchedDisk<D> {
     /// `inner`, with `watcher` told of every step.
     pub fn new(inner: D, watcher: impl Fn(Step) + Send + Sync + 'static) -> Self {
-        Self {
-            inner,
-            watcher: Arc::new(watcher),
-        }
+        Self { inner, watcher: Arc::new(watcher) }
     }
 
     fn file(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(WatchedFile {
-            inner,
-            watcher: Arc::clone(&self.watcher),
-        })
+        Arc::new(WatchedFile { inner, watcher: Arc::clone(&self.watcher) })
     }
 }
 
@@ -68,10 +62,7 @@ impl<D: fmt::Debug> fmt::Debug for WatchedDisk<D> {
 impl<D: Disk> Disk for WatchedDisk<D> {
     fn directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
         let inner = self.inner.directory(path)?;
-        Ok(Arc::new(WatchedDirectory {
-            inner,
-            watcher: Arc::clone(&self.watcher),
-        }))
+        Ok(Arc::new(WatchedDirectory { inner, watcher: Arc::clone(&self.watcher) }))
     }
 
     fn open(&self, path: &Path, direct: bool) -> io::Result<Arc<dyn File>> {
@@ -88,10 +79,7 @@ impl<D: Disk> Disk for WatchedDisk<D> {
         config: BackendConfig<'_>,
     ) -> io::Result<Box<dyn Backend>> {
         let inner = self.inner.backend(kind, config)?;
-        Ok(Box::new(WatchedBackend {
-            inner,
-            watcher: Arc::clone(&self.watcher),
-        }))
+        Ok(Box::new(WatchedBackend { inner, watcher: Arc::clone(&self.watcher) }))
     }
 }
 
@@ -221,10 +209,7 @@ impl WatchedDirectory {
     }
 
     fn file(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(WatchedFile {
-            inner,
-            watcher: Arc::clone(&self.watcher),
-        })
+        Arc::new(WatchedFile { inner, watcher: Arc::clone(&self.watcher) })
     }
 }
 
@@ -240,9 +225,7 @@ impl Directory for WatchedDirectory {
     }
 
     fn scratch(&self) -> io::Result<Arc<dyn File>> {
-        self.before(Step::Change)
-            .scratch()
-            .map(|file| self.file(file))
+        self.before(Step::Change).scratch().map(|file| self.file(file))
     }
 
     fn status(&self, name: &OsStr) -> io::Result<Option<Status>> {

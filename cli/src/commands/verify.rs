@@ -41,10 +41,12 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel) -> Result<u8, Failu
     for damage in &report.damages {
         message::error(&damage.to_string());
     }
-    if report.damage_count > 0 {
+    if report.damage_count > 1 {
         let name = input.display();
         let (count, chunks) = (report.damage_count, report.chunk_count);
         message::error(&format!("{name}: {count} damages in {chunks} chunks"));
+    }
+    if report.damage_count > 0 {
         return Ok(exit::DAMAGED);
     }
     note(&args.talk, || {

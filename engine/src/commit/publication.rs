@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header;
 use crate::ring::file::{Directory, Disk, File, FileKind, Replace, Status};
 
 /// How long to wait for the lock of a partial file that another process left or is writing.
@@ -152,13 +151,19 @@ impl Partial {
             io::ErrorKind::AlreadyExists => locked(&target),
             _ => target.failed("cannot create the partial file beside it", error),
         })?;
-        let held = file.try_lock();
-        let held = held.map_err(|error| target.failed("cannot lock the partial file", error))?;
-        let status = file.status();
-        let identity = status
-            .map_err(|error| target.failed("cannot look at the partial file", error))?
-            .identity;
+        let identity = match file.status() {
+            Ok(status) => status.identity,
+            Err(error) => {
+                // B2: by name alone, which this very call created.
+                let _ = target.directory.unlink(&name);
+                return Err(target.failed("cannot look at the partial file", error));
+            }
+        };
+        // B2: from here on it is removed by drop.
         let partial = Self { target, name, file, identity, published: false };
+        let held = partial.file.try_lock();
+        let held =
+            held.map_err(|error| partial.target.failed("cannot lock the partial file", error))?;
         // B3: between creating and locking, another writer may have taken the file for stale.
         if !held || !partial.is_own()? {
             return Err(locked(&partial.target));
@@ -236,7 +241,7 @@ fn remove_stale(target: &Target, name: &OsStr) -> Result<()> {
     };
     let failed = |error| target.failed("cannot look at the partial file beside it", error);
     let status = file.status().map_err(failed)?;
-    if status.kind != FileKind::Regular || !is_partial(file.as_ref()).map_err(failed)? {
+    if status.kind != FileKind::Regular || !target.directory.is_ours(&status) {
         return Err(in_the_way());
     }
     if !lock_within(file.as_ref(), LOCK_WAIT).map_err(failed)? {
@@ -252,9 +257,9 @@ fn remove_stale(target: &Target, name: &OsStr) -> Result<()> {
     Ok(())
 }
 
-/// Takes the lock, waiting for it to come free. A killed writer's is held until the kernel has taken
-/// its rings down, which it does after the process is gone (seen: up to a second; 1.4 s on a slow
-/// device, see docs/decisions/0006).
+/// Takes the lock, waiting for it to come free. A killed writer's is held until the kernel has
+/// taken its rings down, which it does after the process is gone (seen: up to a second; 1.4 s on a
+/// slow device, see docs/decisions/0006).
 fn lock_within(file: &dyn File, most: Duration) -> io::Result<bool> {
     let start = Instant::now();
     loop {
@@ -266,15 +271,6 @@ fn lock_within(file: &dyn File, most: Duration) -> io::Result<bool> {
         }
         std::thread::sleep(LOCK_POLL);
     }
-}
-
-/// Whether a file that bears a partial file's name looks like one. What unpacking leaves has no
-/// mark of its own, so it is told by its mode: nobody but its owner may read it.
-fn is_partial(file: &dyn File) -> io::Result<bool> {
-    let mut start = [0; 16];
-    let read = file.read_at(&mut start, 0)?;
-    let mode = file.status()?.mode;
-    Ok(start[8..read.max(8)] == header::MAGIC || mode == 0o600)
 }
 
 fn locked(target: &Target) -> Error {
@@ -340,10 +336,10 @@ mod tests {
         let first = partial(&path, Replace::Never).unwrap();
         assert_eq!(partial(&path, Replace::Never).unwrap_err().kind(), ErrorKind::Locked);
         drop(first);
-        // As a killed writer leaves it: the name stays, the lock is free.
+        // As a killed writer leaves it: the name stays, the lock is free. Its mode may be the final
+        // one already.
         let stale = dir.path().join("out.ringpack-partial");
-        let open_header = [&[0; 8][..], b"RINGPACK", &[7; 100]].concat();
-        std::fs::write(&stale, &open_header).unwrap();
+        std::fs::write(&stale, [7; 100]).unwrap();
         let second = partial(&path, Replace::Never).unwrap();
         assert_eq!(second.file().status().unwrap().len, 0);
         drop(second);
@@ -355,10 +351,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         let in_the_way = dir.path().join("out.ringpack-partial");
-        std::fs::write(&in_the_way, b"somebody's notes").unwrap();
+        std::fs::create_dir(&in_the_way).unwrap();
         assert!(partial(&path, Replace::Never).unwrap_err().to_string().contains("in the way"));
-        assert_eq!(std::fs::read(&in_the_way).unwrap(), b"somebody's notes");
-        std::fs::remove_file(&in_the_way).unwrap();
+        std::fs::remove_dir(&in_the_way).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &in_the_way).unwrap();
         assert!(partial(&path, Replace::Never).unwrap_err().to_string().contains("in the way"));
         std::fs::remove_file(&in_the_way).unwrap();

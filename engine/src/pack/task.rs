@@ -133,7 +133,11 @@ impl<'a> PackTask<'a> {
             if self.work.chaining {
                 only &= chunk.sequence.0 == 0;
                 unit.only_digest = only.then(|| digest::chaining_value(raw, 0, true));
-                chaining = digest::chaining_value(raw, start, false);
+                // Only an empty content has an empty chunk, and then it is the only one.
+                chaining = match unit.only_digest.filter(|_| raw.is_empty()) {
+                    Some(digest) => digest,
+                    None => digest::chaining_value(raw, start, false),
+                };
             }
             unit.frames.push(EncodedChunk { sequence: chunk.sequence, frame, at: end, chaining });
             end += frame.len;

@@ -179,6 +179,12 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// As `fstatat`.
     fn status(&self, name: &OsStr) -> io::Result<Option<Status>>;
 
+    /// Whether a file in it belongs to whom this process acts for: its owner is the effective user,
+    /// or the process may act for anyone.
+    fn is_ours(&self, _status: &Status) -> bool {
+        true
+    }
+
     /// Renames within the directory, as `renameat2`.
     ///
     /// # Errors

@@ -13,10 +13,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, openat, renameat2};
@@ -43,7 +43,7 @@ impl Disk for OsDisk {
     }
 
     fn kind(&self, path: &Path) -> io::Result<FileKind> {
-        Ok(status(&fs::metadata(path)?).kind)
+        Ok(status_of(&rustix::fs::stat(path)?).kind)
     }
 
     fn directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
@@ -105,8 +105,7 @@ impl File for OsFile {
     }
 
     fn status(&self) -> io::Result<Status> {
-        let metadata = self.0.metadata()?;
-        let mut status = status(&metadata);
+        let mut status = status_of(&rustix::fs::fstat(&self.0)?);
         if status.kind == FileKind::BlockDevice {
             status.len = lseek(&self.0, 0, Whence::SeekEnd)? as u64;
             status.allocated = status.len;
@@ -236,11 +235,18 @@ impl Directory for OsDirectory {
     }
 
     fn status(&self, name: &OsStr) -> io::Result<Option<Status>> {
-        match self.open_at(name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
-            Ok(file) => Ok(Some(status(&file.metadata()?))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        // No descriptor is needed for it: it is asked while cleaning up, when they may have run out.
+        match rustix::fs::statat(&self.0, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(status_of(&stat))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    fn is_ours(&self, status: &Status) -> bool {
+        // Root gives a partial file to the input's owner before it is published.
+        let me = nix::unistd::geteuid();
+        me.is_root() || status.uid == me.as_raw()
     }
 
     fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()> {
@@ -267,31 +273,25 @@ impl Directory for OsDirectory {
     }
 }
 
-fn status(metadata: &fs::Metadata) -> Status {
-    let file_type = metadata.file_type();
-    let kind = if file_type.is_dir() {
-        FileKind::Directory
-    } else if file_type.is_file() {
-        FileKind::Regular
-    } else if file_type.is_block_device() {
-        FileKind::BlockDevice
-    } else {
-        FileKind::Stream
+fn status_of(stat: &rustix::fs::Stat) -> Status {
+    use rustix::fs::FileType;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => FileKind::Directory,
+        FileType::RegularFile => FileKind::Regular,
+        FileType::BlockDevice => FileKind::BlockDevice,
+        _ => FileKind::Stream,
     };
+    let since = Duration::new(stat.st_mtime.unsigned_abs(), stat.st_mtime_nsec as u32);
     Status {
         kind,
-        len: if kind == FileKind::Regular { metadata.len() } else { 0 },
-        allocated: metadata.blocks() * 512,
-        mode: metadata.mode() & 0o777,
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        modified: modified(metadata),
-        identity: (metadata.dev(), metadata.ino()),
+        len: if kind == FileKind::Regular { stat.st_size as u64 } else { 0 },
+        allocated: stat.st_blocks as u64 * 512,
+        mode: stat.st_mode & 0o777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        modified: if stat.st_mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since },
+        identity: (stat.st_dev, stat.st_ino),
     }
-}
-
-fn modified(metadata: &fs::Metadata) -> SystemTime {
-    metadata.modified().unwrap_or(UNIX_EPOCH)
 }
 
 fn flags(file: &impl AsFd) -> io::Result<OFlag> {

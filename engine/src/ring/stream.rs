@@ -64,12 +64,16 @@ impl PipeEnd {
         Self::new(own.unwrap_or(file), cancel)
     }
 
-    /// Opens a FIFO or character device for reading; waits for a writer as `open` does.
+    /// Opens a FIFO or character device for reading. It is opened without blocking: reading waits
+    /// for a writer, and can be cancelled meanwhile, which opening can't.
     ///
     /// # Errors
     /// As `open`.
     pub fn open(path: &Path, cancel: &Cancel) -> io::Result<Self> {
-        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NOCTTY).open(path)?;
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(path)?;
         Self::new(file, cancel)
     }
 

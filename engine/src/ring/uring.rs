@@ -202,8 +202,9 @@ impl Backend for Uring {
     }
 }
 
-impl Drop for Uring {
-    fn drop(&mut self) {
+impl Uring {
+    /// Waits for everything in flight, or leaks its buffers.
+    fn drain(&mut self) {
         // R3: what was never handed over ends here; what was is waited for.
         let mut done = Vec::new();
         while self.table.len() > self.queue.len() {
@@ -220,6 +221,20 @@ impl Drop for Uring {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        self.drain();
+        // The kernel takes a closed ring down at its leisure, and until then a file registered with
+        // it stays open: locked, its space taken, its file system busy. So it is given back first.
+        if self.tier.registered_files {
+            let _ = self.ring.submitter().unregister_files();
+        }
+        if self.tier.registered_buffers > 0 {
+            let _ = self.ring.submitter().unregister_buffers();
         }
     }
 }
@@ -290,13 +305,20 @@ fn register_buffers(ring: &IoUring, buffers: &[&Buffer]) -> usize {
     0
 }
 
-/// Leaves only reads and writes, and only of registered files where they are registered.
+/// `IORING_UNREGISTER_BUFFERS` and `IORING_UNREGISTER_FILES` of linux/io_uring.h.
+const UNREGISTER_BUFFERS: u8 = 1;
+const UNREGISTER_FILES: u8 = 3;
+
+/// Leaves only reads and writes, and only of registered files where they are registered; and giving
+/// both registrations back.
 fn restrict(ring: &IoUring, registered_files: bool) -> io::Result<()> {
     let mut restrictions = vec![
         Restriction::sqe_op(opcode::Read::CODE),
         Restriction::sqe_op(opcode::Write::CODE),
         Restriction::sqe_op(opcode::ReadFixed::CODE),
         Restriction::sqe_op(opcode::WriteFixed::CODE),
+        Restriction::register_op(UNREGISTER_BUFFERS),
+        Restriction::register_op(UNREGISTER_FILES),
     ];
     if registered_files {
         let fixed_file = squeue::Flags::FIXED_FILE.bits();

@@ -9,84 +9,21 @@
 //!
 //! # Invariants
 //! - Y1: when `run` returns, no operation of any worker is in flight.
-//! - Y2: the error returned is the first that was reported.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+mod channel;
+mod shared;
+
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use crate::buffer::Pool;
-use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::eventcount::EventCount;
 use crate::limits::CORES_MAX;
 use crate::ring::{Backend, BackendConfig, BackendKind, Disk, Files, Tier, affinity, iowq, probe};
 use crate::stats::RingCounters;
 use crate::worker::{Task, Turn, Worker};
 
-/// What tells all threads of a job to stop.
-#[derive(Debug)]
-pub struct Shared {
-    /// The job's own: pulled when its owner's is, and when anything fails.
-    stop: Cancel,
-    first: Mutex<Option<Error>>,
-    event: Arc<EventCount>,
-}
-
-impl Shared {
-    /// The state of a job that `cancel` may stop.
-    #[must_use]
-    pub fn new(cancel: &Cancel) -> Arc<Self> {
-        let event = Arc::new(EventCount::default());
-        let stop = Cancel::new();
-        let wake = Arc::clone(&event);
-        stop.on_cancel(move || wake.advance());
-        let pass_on = stop.clone();
-        cancel.on_cancel(move || pass_on.cancel());
-        Arc::new(Self { stop, first: Mutex::new(None), event })
-    }
-
-    /// The event count of the job.
-    #[must_use]
-    pub fn event(&self) -> &Arc<EventCount> {
-        &self.event
-    }
-
-    /// What wakes whoever is blocked in the kernel when the job ends early.
-    #[must_use]
-    pub fn stop(&self) -> &Cancel {
-        &self.stop
-    }
-
-    /// Stops the job, with this error unless another came first.
-    pub fn fail(&self, error: Error) {
-        // Y2: the first one stays. A worker that stopped because another failed adds nothing.
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.stop.cancel();
-    }
-
-    /// Whether the job goes on.
-    ///
-    /// # Errors
-    /// `Cancelled` where it doesn't.
-    pub fn check(&self) -> Result<()> {
-        if self.stop.is_cancelled() {
-            return Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"));
-        }
-        Ok(())
-    }
-
-    /// The first error, if there was one.
-    ///
-    /// # Errors
-    /// That one.
-    pub fn take_error(&self) -> Result<()> {
-        match self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
-            None => self.check(),
-        }
-    }
-}
+pub use channel::{Channel, drain};
+pub use shared::Shared;
 
 /// How workers are run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -155,63 +92,6 @@ pub struct Crew<'a> {
     pub outputs: (usize, usize),
     /// What stops them.
     pub shared: Arc<Shared>,
-}
-
-/// How often the coordinator looks around when nothing completes.
-const TICK: Duration = Duration::from_millis(100);
-
-/// The queue of completed extents: a sender for each worker, closed when the last of them is gone.
-#[derive(Debug)]
-pub struct Channel<E> {
-    unclaimed: Mutex<Vec<Sender<E>>>,
-}
-
-impl<E> Channel<E> {
-    /// The senders of `workers` workers, and the coordinator's end.
-    #[must_use]
-    pub fn new(workers: usize) -> (Self, Receiver<E>) {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let mut unclaimed = vec![sender; workers.max(1)];
-        unclaimed.truncate(workers);
-        (Self { unclaimed: Mutex::new(unclaimed) }, receiver)
-    }
-
-    /// A worker's sender.
-    ///
-    /// # Panics
-    /// Where more workers ask than were announced.
-    #[must_use]
-    pub fn sender(&self) -> Sender<E> {
-        let mut unclaimed = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
-        unclaimed.pop().expect("a sender for each worker")
-    }
-}
-
-/// Hands every event to `note` until the senders are gone, or the job is stopped; calls `tick` now
-/// and then.
-///
-/// # Errors
-/// Those of `note`.
-pub fn drain<E>(
-    receiver: &Receiver<E>,
-    shared: &Shared,
-    tick: &mut dyn FnMut(),
-    mut note: impl FnMut(E) -> Result<()>,
-) -> Result<()> {
-    let mut last_tick = Instant::now();
-    loop {
-        match receiver.recv_timeout(TICK) {
-            Ok(event) => note(event)?,
-            // A worker that never started has a sender that is never dropped.
-            Err(RecvTimeoutError::Timeout) if shared.check().is_err() => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        }
-        if last_tick.elapsed() >= TICK {
-            tick();
-            last_tick = Instant::now();
-        }
-    }
 }
 
 /// What a run was like.
@@ -379,12 +259,14 @@ impl Crew<'_> {
 mod tests {
     use super::*;
     use crate::buffer::Buffer;
+    use crate::cancel::Cancel;
     use crate::ring::op::{Failure, FileSlot, OpKind, Span};
     use crate::ring::sim::{Fault, SimDisk, SimOptions};
     use crate::worker::{Claim, Input, Placing};
     use std::ffi::OsStr;
     use std::path::Path;
     use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    use std::sync::mpsc::Sender;
 
     const LEN: usize = 8192;
     const UNITS: u64 = 40;
@@ -521,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn y1_y2_the_first_error_stops_all_and_nothing_stays_in_flight() {
+    fn y1_the_first_error_stops_all_and_nothing_stays_in_flight() {
         for schedule in schedules() {
             let fail_write = Some(Fault { nth: 5, errno: libc::EIO });
             let (report, done, disk) =
@@ -534,15 +416,6 @@ mod tests {
             std::thread::yield_now();
             assert_eq!(disk.writes(), writes);
         }
-    }
-
-    #[test]
-    fn a_cancelled_job_says_so() {
-        let cancel = Cancel::new();
-        let shared = Shared::new(&cancel);
-        cancel.cancel();
-        assert_eq!(shared.check().unwrap_err().kind(), ErrorKind::Cancelled);
-        assert_eq!(shared.take_error().unwrap_err().kind(), ErrorKind::Cancelled);
     }
 
     #[test]
