@@ -80,7 +80,7 @@ fn tables(criterion: &mut Criterion) {
             let spans = vec![Span::exact(0, 0, 4096)];
             let op = Op { kind: OpKind::Write, file: FileSlot(0), spans, buffer, tag: 0 };
             let request = table.insert(op);
-            match table.answer(request.token, Ok(4096)) {
+            match table.answer(request.token, Ok(4096), || true) {
                 Answer::Done(completed) => free = Some(completed.buffer),
                 Answer::Again(_) | Answer::LeaveDirect(_) => unreachable!("all bytes were moved"),
             }

@@ -201,8 +201,11 @@ fn options_as_zstd_spells_them() {
 fn the_number_of_threads_is_as_asked() {
     let folder = folder();
     let folder = folder.path();
+    // Five extents of a chunk each: no more threads run than there are extents.
+    let small = ["--chunk-size", "64K", "--placement", "slots"];
     for threads in ["1", "2", "5"] {
-        let stderr = quietly(folder, &["pack", "-f", "-v", "-T", threads, "in"]);
+        let args = [&["pack", "-f", "-v", "-T", threads, "in"][..], &small].concat();
+        let stderr = quietly(folder, &args);
         assert!(stderr.contains(&format!("threads {threads},")), "{stderr}");
     }
 }

@@ -23,8 +23,12 @@ impl Signals {
     /// Starts watching. To be called before any other thread is started: they inherit the mask.
     pub(crate) fn watch() -> io::Result<Self> {
         let mut stopping = SigSet::empty();
+        let ignored = ignored();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            stopping.add(signal);
+            // Ignored from the start, as under nohup, stays ignored; a blocked signal would come.
+            if ignored & (1 << (signal as i32 - 1)) == 0 {
+                stopping.add(signal);
+            }
         }
         stopping.thread_block()?;
         let mut limits = SigSet::empty();
@@ -53,4 +57,11 @@ impl Signals {
     pub(crate) fn received(&self) -> Option<u8> {
         Some(self.received.load(Ordering::SeqCst)).filter(|&number| number != 0)
     }
+}
+
+/// The signals that the process was started to ignore, a bit each from the lowest, as the kernel says.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -4,7 +4,7 @@
 //! leaves a call that will wake it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Call = Box<dyn Fn() + Send + Sync>;
@@ -16,7 +16,8 @@ pub struct Cancel(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     asked: AtomicBool,
-    calls: Mutex<Vec<Call>>,
+    next_id: AtomicU64,
+    calls: Mutex<Vec<(u64, Call)>>,
 }
 
 impl Cancel {
@@ -30,7 +31,7 @@ impl Cancel {
     /// A job that has published already is past stopping.
     pub fn cancel(&self) {
         self.0.asked.store(true, Ordering::SeqCst);
-        for call in self.calls().iter() {
+        for (_, call) in self.calls().iter() {
             call();
         }
     }
@@ -41,19 +42,44 @@ impl Cancel {
         self.0.asked.load(Ordering::SeqCst)
     }
 
-    /// Has `call` called when the job is asked to stop; at once if it was already.
-    pub(crate) fn on_cancel(&self, call: impl Fn() + Send + Sync + 'static) {
+    /// Has `call` called when the job is asked to stop, at once if it was already, for as long as
+    /// the registration is kept.
+    pub(crate) fn on_cancel(&self, call: impl Fn() + Send + Sync + 'static) -> Registration {
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         // The flag is looked at under the lock that `cancel` takes after setting it: the call is
         // made by one of the two, whichever order they come in.
         let mut calls = self.calls();
         if self.is_cancelled() {
             call();
         }
-        calls.push(Box::new(call));
+        calls.push((id, Box::new(call)));
+        Registration { cancel: Some(self.clone()), id }
     }
 
-    fn calls(&self) -> std::sync::MutexGuard<'_, Vec<Call>> {
+    fn calls(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Call)>> {
         self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call left with a [`Cancel`], taken back on drop: a token may outlive many jobs.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    cancel: Option<Cancel>,
+    id: u64,
+}
+
+impl Registration {
+    /// Leaves the call for as long as the token lives.
+    pub(crate) fn keep(mut self) {
+        self.cancel = None;
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.cancel {
+            cancel.calls().retain(|(id, _)| *id != self.id);
+        }
     }
 }
 
@@ -77,7 +103,7 @@ mod tests {
             if cancel_first {
                 cancel.cancel();
             }
-            cancel.on_cancel(move || {
+            let registration = cancel.on_cancel(move || {
                 count.fetch_add(1, Ordering::SeqCst);
             });
             if !cancel_first {
@@ -86,6 +112,8 @@ mod tests {
             }
             assert!(cancel.is_cancelled());
             assert_eq!(called.load(Ordering::SeqCst), 1);
+            drop(registration);
+            assert!(cancel.calls().is_empty(), "a job leaves nothing with its owner's token");
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Cancelled,
     /// A range that lies outside the content.
     OutOfRange,
+    /// A defect of the engine itself: a thread of the job panicked.
+    Internal,
 }
 
 /// An error with its place and its remedy.

@@ -100,8 +100,18 @@ pub trait Task {
     /// As [`Self::claim`].
     fn complete(&mut self, unit: Self::Unit) -> Result<()>;
 
-    /// The error to report for an operation of the unit's that failed at `offset` of its file.
-    fn failed(&self, unit: &Self::Unit, kind: OpKind, offset: u64, failure: Failure) -> Error;
+    /// Takes note that an operation of the unit's failed at `offset` of its file. Where that is not
+    /// fatal, the unit is over.
+    ///
+    /// # Errors
+    /// The one to end the job with, where it is fatal.
+    fn failed(
+        &mut self,
+        unit: Self::Unit,
+        kind: OpKind,
+        offset: u64,
+        failure: Failure,
+    ) -> Result<()>;
 
     /// Whether the worker is to go on.
     ///
@@ -281,18 +291,22 @@ impl<T: Task> Worker<T> {
         for Completed { tag, kind, buffer, result } in self.done.drain(..) {
             match kind {
                 OpKind::Read => {
-                    let claimed = self.claimed.iter_mut().find(|claimed| claimed.tag == tag);
-                    let claimed = claimed.expect("a read belongs to a claimed unit");
+                    let at = self.claimed.iter().position(|claimed| claimed.tag == tag);
+                    let at = at.expect("a read belongs to a claimed unit");
                     if let Err((offset, failure)) = result {
-                        return Err(self.task.failed(&claimed.unit, kind, offset, failure));
+                        self.inputs.give_back(buffer);
+                        let unit = self.claimed.remove(at).expect("it was found").unit;
+                        self.task.failed(unit, kind, offset, failure)?;
+                        continue;
                     }
-                    claimed.state = InputState::Ready(Some(buffer));
+                    self.claimed[at].state = InputState::Ready(Some(buffer));
                 }
                 OpKind::Write => {
                     let unit = self.writing.remove(&tag).expect("a write belongs to a unit");
                     self.outputs.give_back(buffer);
                     if let Err((offset, failure)) = result {
-                        return Err(self.task.failed(&unit, kind, offset, failure));
+                        self.task.failed(unit, kind, offset, failure)?;
+                        continue;
                     }
                     // W3: the one place where a write ends well.
                     self.task.complete(unit)?;

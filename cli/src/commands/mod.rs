@@ -11,9 +11,12 @@ use std::io::{IsTerminal, stdout};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use ringpack::Cancel;
 use ringpack::pipeline::{IoMode, RunReport};
+use ringpack::ring::file::{Disk, FileKind, Status};
+use ringpack::ring::os::OsDisk;
 
 use crate::args::{self, Args, Command, Talk};
 use crate::exit::Failure;
@@ -84,7 +87,7 @@ fn way(direct: Option<bool>) -> &'static str {
 }
 
 /// How it was done: the sides, the tier that ran, and the counts.
-fn how(threads: usize, sides: &str, run: &RunReport) -> String {
+fn how(sides: &str, run: &RunReport) -> String {
     let tier = run.tier.map_or_else(
         || "none".to_owned(),
         |tier| {
@@ -98,7 +101,7 @@ fn how(threads: usize, sides: &str, run: &RunReport) -> String {
             )
         },
     );
-    let counters = run.counters;
+    let (threads, counters) = (run.threads, run.counters);
     format!(
         "  threads {threads}, {sides}, tier {tier}\n  \
          operations {}, batches {} (largest {}), system calls {}, most in flight {}, asked again {}, \
@@ -113,12 +116,39 @@ fn how(threads: usize, sides: &str, run: &RunReport) -> String {
     )
 }
 
-/// Removes a source whose result is durable by now.
-fn remove_source(path: &Path) -> Result<(), Failure> {
-    fs::remove_file(path).map_err(|error| {
-        Failure::Other(format!(
-            "{}: the result is complete, but the source can't be removed: {error}",
-            path.display()
-        ))
-    })
+/// Refuses `--rm` where nothing durable stands for the source afterwards, or where the source is not
+/// a regular file's own name.
+fn check_removable(path: &Path, to_stdout: bool) -> Result<(), Failure> {
+    if to_stdout {
+        let what = "--rm needs an output file: what a pipe was given isn't known to be kept";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        let name = path.display();
+        return Err(Failure::Usage(format!("{name}: --rm removes only regular files")));
+    }
+    Ok(())
+}
+
+/// Removes a source whose result is durable by now; but only the very file that was read, and only if
+/// nobody wrote to it since.
+fn remove_source(path: &Path, read: Option<Status>) -> Result<(), Failure> {
+    let kept = |why: String| {
+        let name = path.display();
+        Failure::Other(format!("{name}: the result is complete, but the source is kept: {why}"))
+    };
+    let name = path.file_name().unwrap_or_default();
+    let found = OsDisk
+        .directory(path.parent().unwrap_or(Path::new("")))
+        .and_then(|directory| Ok((directory.status(name)?, directory)));
+    let (found, directory) = found.map_err(|error| kept(error.to_string()))?;
+    if read.is_none() || found.map(unchanging) != read.map(unchanging) {
+        return Err(kept("it was replaced or written to meanwhile".to_owned()));
+    }
+    directory.unlink(name).map_err(|error| kept(error.to_string()))
+}
+
+/// What stays the same in a file that nobody replaced or wrote to.
+fn unchanging(status: Status) -> (FileKind, (u64, u64), u64, SystemTime) {
+    (status.kind, status.identity, status.len, status.modified)
 }

@@ -10,7 +10,7 @@ use ringpack::limits;
 use ringpack::pack::{Codec, Input, Output, PackOptions, pack};
 use ringpack::ring::os::OsDisk;
 
-use super::{duplicate, how, note, remove_source, standard_output, warn, way};
+use super::{check_removable, duplicate, how, note, remove_source, standard_output, warn, way};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
@@ -28,6 +28,9 @@ pub(crate) fn run(args: &args::Pack, cancel: &Cancel) -> Result<ExitCode, Failur
     };
     let to_stdout =
         args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_stream);
+    if args.rm {
+        check_removable(&args.input, to_stdout)?;
+    }
     let path = args.output.clone().unwrap_or_else(|| names::packed(&args.input));
     let (output, output_name) = if to_stdout {
         (Output::Stream(standard_output(args.force)?), "standard output".to_owned())
@@ -68,11 +71,11 @@ pub(crate) fn run(args: &args::Pack, cancel: &Cancel) -> Result<ExitCode, Failur
         }
         let sides =
             format!("input {}, output {}", way(report.direct_input), way(report.direct_output));
-        let how = how(report.threads, &sides, &report.run);
+        let how = how(&sides, &report.run);
         format!("{summary}\n  {} of holes not read\n{how}", human(report.holes))
     });
     if args.rm {
-        remove_source(&args.input)?;
+        remove_source(&args.input, report.source)?;
     }
     Ok(ExitCode::SUCCESS)
 }

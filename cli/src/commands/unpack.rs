@@ -6,7 +6,7 @@ use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{Output, UnpackOptions, unpack};
 
-use super::{how, note, remove_source, standard_output, warn, way};
+use super::{check_removable, how, note, remove_source, standard_output, warn, way};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
@@ -19,6 +19,9 @@ pub(crate) fn run(args: &args::Unpack, cancel: &Cancel) -> Result<ExitCode, Fail
         return Err(Failure::Usage(what.to_owned()));
     }
     let to_stdout = args.stdout || args.output.as_deref().is_some_and(names::is_standard_stream);
+    if args.rm {
+        check_removable(&args.input, to_stdout)?;
+    }
     let (output, output_name) = if to_stdout {
         (Output::Stream(standard_output(args.force)?), "standard output".to_owned())
     } else {
@@ -47,11 +50,11 @@ pub(crate) fn run(args: &args::Unpack, cancel: &Cancel) -> Result<ExitCode, Fail
             return summary;
         }
         let (input, output) = (way(Some(report.direct_input)), way(report.direct_output));
-        let how = how(report.threads, &format!("input {input}, output {output}"), &report.run);
+        let how = how(&format!("input {input}, output {output}"), &report.run);
         format!("{summary}\n  {} of holes\n{how}", human(report.holes))
     });
     if args.rm {
-        remove_source(&args.input)?;
+        remove_source(&args.input, Some(report.source))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -60,10 +60,7 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel) -> Result<u8, Failu
         if !args.talk.verbose {
             return summary;
         }
-        format!(
-            "{summary}\n{}",
-            how(report.threads, &format!("input {}", way(Some(report.direct))), &report.run)
-        )
+        format!("{summary}\n{}", how(&format!("input {}", way(Some(report.direct))), &report.run))
     });
     Ok(0)
 }

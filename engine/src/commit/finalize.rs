@@ -262,9 +262,9 @@ impl Sink for FileSink<'_> {
             match self.file.write_at(bytes, self.offset) {
                 Ok(written) if written > 0 => {
                     // Back to the grid, so that the rest stays legal for direct I/O; a short write
-                    // of less than a block makes no progress and is refused below.
-                    let kept =
-                        if written == bytes.len() { written } else { written & !(ALIGN - 1) };
+                    // of less than a block then makes no progress and is refused below.
+                    let whole = written == bytes.len() || !self.file.is_direct();
+                    let kept = if whole { written } else { written & !(ALIGN - 1) };
                     interrupted = if kept > 0 { 0 } else { interrupted + 1 };
                     bytes = &bytes[kept..];
                     self.offset += kept as u64;

@@ -73,17 +73,30 @@ impl Target {
         Ok(target)
     }
 
-    /// Refuses a target that is the very file it is to be made from.
+    /// Refuses a target that is the very file it is to be made from, or whose partial file would be.
     ///
     /// # Errors
     /// `InvalidOptions` where it is, `Output` where the directory can't be searched.
     pub fn refuse_source(&self, source: &Status) -> Result<()> {
-        if self.current()?.is_some_and(|found| found.identity == source.identity) {
-            return Err(Error::new(ErrorKind::InvalidOptions, "is input and output at once")
-                .at(&self.path)
-                .hint("name another output with --output (-o)"));
+        let is_source =
+            |found: Option<Status>| found.is_some_and(|found| found.identity == source.identity);
+        let refused = |what| {
+            let refused = Error::new(ErrorKind::InvalidOptions, what).at(&self.path);
+            Err(refused.hint("name another output with --output (-o)"))
+        };
+        if is_source(self.current()?) {
+            return refused("is input and output at once");
+        }
+        if is_source(self.status(&self.partial_name())?) {
+            return refused("would be written under the input's own name first");
         }
         Ok(())
+    }
+
+    fn partial_name(&self) -> OsString {
+        let mut name = self.name.clone();
+        name.push(SUFFIX);
+        name
     }
 
     /// What has the name now.
@@ -91,9 +104,11 @@ impl Target {
     /// # Errors
     /// `Output` where the directory can't be searched.
     pub fn current(&self) -> Result<Option<Status>> {
-        self.directory.status(&self.name).map_err(|error| {
-            Error::from_io(ErrorKind::Output, "cannot look at the target", error).at(&self.path)
-        })
+        self.status(&self.name)
+    }
+
+    fn status(&self, name: &OsStr) -> Result<Option<Status>> {
+        self.directory.status(name).map_err(|error| self.failed("cannot look at the target", error))
     }
 
     /// The directory it is in.
@@ -126,7 +141,9 @@ pub struct Partial {
     name: OsString,
     file: Arc<dyn File>,
     identity: (u64, u64),
+    owned: bool,
     published: bool,
+    took_over: bool,
 }
 
 impl Partial {
@@ -137,12 +154,12 @@ impl Partial {
     /// `Locked` where another process is writing the same target, `Output` where the file can't be
     /// created or something else has its name.
     pub fn create(target: Target, direct: bool) -> Result<Self> {
-        let mut name = target.name.clone();
-        name.push(SUFFIX);
+        let name = target.partial_name();
+        let mut took_over = false;
         // B4: created for its owner alone, whatever the umask.
         let file = match target.directory.create_new(&name, direct) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                remove_stale(&target, &name)?;
+                took_over = remove_stale(&target, &name)?;
                 target.directory.create_new(&name, direct)
             }
             result => result,
@@ -160,12 +177,15 @@ impl Partial {
             }
         };
         // B2: from here on it is removed by drop.
-        let partial = Self { target, name, file, identity, published: false };
+        let mut partial =
+            Self { target, name, file, identity, owned: true, published: false, took_over };
         let held = partial.file.try_lock();
         let held =
             held.map_err(|error| partial.target.failed("cannot lock the partial file", error))?;
         // B3: between creating and locking, another writer may have taken the file for stale.
-        if !held || !partial.is_own()? {
+        // Then the name is that one's to remove.
+        partial.owned = held && partial.is_own()?;
+        if !partial.owned {
             return Err(locked(&partial.target));
         }
         Ok(partial)
@@ -175,6 +195,13 @@ impl Partial {
     #[must_use]
     pub fn file(&self) -> &Arc<dyn File> {
         &self.file
+    }
+
+    /// Whether a partial file that a dead writer left was removed to make way for this one.
+    #[must_use]
+    pub fn took_over(&self) -> Option<String> {
+        let name = self.name.display();
+        self.took_over.then(|| format!("removed {name}, left by a run that was killed"))
     }
 
     /// The target.
@@ -220,41 +247,45 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         // B2, B3: removed only while the name leads to this very file.
-        if !self.published && self.is_own().unwrap_or(false) {
+        if !self.published && self.owned && self.is_own().unwrap_or(false) {
             // A name that can't be removed is found stale by the next writer.
             let _ = self.target.directory.unlink(&self.name);
         }
     }
 }
 
-/// Removes a partial file that a dead writer left.
-fn remove_stale(target: &Target, name: &OsStr) -> Result<()> {
+/// Removes a partial file that a dead writer left; `false` where it went by itself meanwhile.
+fn remove_stale(target: &Target, name: &OsStr) -> Result<bool> {
     let in_the_way = || {
         Error::new(ErrorKind::Output, format!("{} is in the way", name.display()))
             .at(&target.path)
-            .hint("it is none of ringpack's: remove or rename it")
+            .hint("it is no partial file of ringpack's: rename or remove it")
     };
     let file = match target.directory.open_existing(name) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(_) => return Err(in_the_way()),
     };
     let failed = |error| target.failed("cannot look at the partial file beside it", error);
     let status = file.status().map_err(failed)?;
-    if status.kind != FileKind::Regular || !target.directory.is_ours(&status) {
+    if status.kind != FileKind::Regular {
         return Err(in_the_way());
     }
     if !lock_within(file.as_ref(), LOCK_WAIT).map_err(failed)? {
         return Err(locked(target));
     }
-    let found = target.directory.status(name).map_err(failed)?;
-    if found.is_some_and(|found| found.identity == status.identity) {
-        target
-            .directory
-            .unlink(name)
-            .map_err(|error| target.failed("cannot remove the stale partial file", error))?;
+    if !target.directory.is_ours(&status) {
+        return Err(in_the_way());
     }
-    Ok(())
+    let found = target.directory.status(name).map_err(failed)?;
+    if found.is_none_or(|found| found.identity != status.identity) {
+        return Ok(false);
+    }
+    target
+        .directory
+        .unlink(name)
+        .map_err(|error| target.failed("cannot remove the stale partial file", error))?;
+    Ok(true)
 }
 
 /// Takes the lock, waiting for it to come free. A killed writer's is held until the kernel has
@@ -356,6 +387,12 @@ mod tests {
         std::fs::remove_dir(&in_the_way).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &in_the_way).unwrap();
         assert!(partial(&path, Replace::Never).unwrap_err().to_string().contains("in the way"));
+        std::fs::remove_file(&in_the_way).unwrap();
+        // The input itself.
+        std::fs::write(&in_the_way, b"packed some day").unwrap();
+        let target = Target::new(&OsDisk, &path, Replace::Never).unwrap();
+        let source = target.status(OsStr::new("out.ringpack-partial")).unwrap().unwrap();
+        assert_eq!(target.refuse_source(&source).unwrap_err().kind(), ErrorKind::InvalidOptions);
         std::fs::remove_file(&in_the_way).unwrap();
         // Replaced while it was written: neither published nor removed.
         let robbed = partial(&path, Replace::Never).unwrap();

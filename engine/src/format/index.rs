@@ -9,7 +9,9 @@
 //!                  | with BLAKE3: count × chaining value (32) | crc32c of the payload so far u32
 //! ```
 
-use super::{Cursor, Decoded, FormatError, SKIPPABLE_MAGIC, Subtype, skippable_prefix};
+use std::ops::Range;
+
+use super::{Cursor, Decoded, FormatError, Subtype, skippable_prefix};
 use crate::checksum::crc32c;
 use crate::limits::INDEX_PAYLOAD_BYTES_MAX;
 
@@ -105,7 +107,7 @@ pub fn frame_lens(chunk_count: u64, chaining: bool) -> impl Iterator<Item = u64>
 }
 
 /// The runs of chunks that the frames of the index cover, in order.
-pub fn runs(chunk_count: u64, chaining: bool) -> impl Iterator<Item = std::ops::Range<u64>> {
+pub fn runs(chunk_count: u64, chaining: bool) -> impl Iterator<Item = Range<u64>> {
     let step = chunks_per_frame_max(chaining);
     (0..chunk_count.div_ceil(step))
         .map(move |frame| frame * step..chunk_count.min((frame + 1) * step))
@@ -171,33 +173,53 @@ impl Index {
         }
         let mut index = Self::default();
         for run in runs(chunk_count, chaining) {
-            let count = run.end - run.start;
-            let len = frame_len(count, chaining);
-            let frame = cursor.bytes(len as usize)?;
-            let mut fields = Cursor::new(frame);
-            if fields.u32()? != SKIPPABLE_MAGIC || u64::from(fields.u32()?) != len - 8 {
-                return Err(FormatError::damaged("no index frame stands here"));
-            }
-            let payload = fields.rest();
-            let (body, stated) = payload
-                .split_last_chunk::<SUFFIX_LEN>()
-                .ok_or_else(|| FormatError::damaged("the index is cut short"))?;
-            if crc32c(body).to_le_bytes() != *stated {
-                return Err(FormatError::damaged("the index doesn't match its checksum"));
-            }
-            if fields.array()? != NAME || fields.u64()? != run.start || fields.u64()? != count {
-                return Err(FormatError::damaged("the index frame belongs to other chunks"));
-            }
-            for _ in 0..count {
-                index.entries.push(Entry::decode(&mut fields)?);
-            }
-            if chaining {
-                for _ in 0..count {
-                    index.chaining.push(fields.array()?);
-                }
-            }
+            let len = frame_len(run.end - run.start, chaining);
+            index.append(cursor.bytes(len as usize)?, run, chaining)?;
         }
         Ok(index)
+    }
+
+    /// Checks the first [`PREFIX_LEN`] bytes of the frame of `run`, so that a reader need not take
+    /// in a frame that begins with something else.
+    ///
+    /// # Errors
+    /// `Damaged` where they aren't what the frame begins with.
+    pub fn check_prefix(bytes: &[u8], run: &Range<u64>, chaining: bool) -> Decoded<()> {
+        if bytes != encode_prefix(run.start, run.end - run.start, chaining) {
+            return Err(FormatError::damaged("no index frame of these chunks stands here"));
+        }
+        Ok(())
+    }
+
+    /// Reads the frame of `run`, which must fill `frame` exactly, and appends what it says.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn append(&mut self, frame: &[u8], run: Range<u64>, chaining: bool) -> Decoded<()> {
+        let count = run.end - run.start;
+        let (prefix, rest) = frame
+            .split_at_checked(PREFIX_LEN)
+            .ok_or_else(|| FormatError::damaged("the index is cut short"))?;
+        Self::check_prefix(prefix, &run, chaining)?;
+        let payload = frame.get(8..).unwrap_or_default();
+        let (body, stated) = payload
+            .split_last_chunk::<SUFFIX_LEN>()
+            .ok_or_else(|| FormatError::damaged("the index is cut short"))?;
+        if crc32c(body).to_le_bytes() != *stated {
+            return Err(FormatError::damaged("the index doesn't match its checksum"));
+        }
+        // F1: as many as the bytes hold.
+        if rest.len() as u64 != frame_len(count, chaining) - PREFIX_LEN as u64 {
+            return Err(FormatError::damaged("the index has another length than its chunks need"));
+        }
+        let mut fields = Cursor::new(rest);
+        for _ in 0..count {
+            self.entries.push(Entry::decode(&mut fields)?);
+        }
+        for _ in 0..if chaining { count } else { 0 } {
+            self.chaining.push(fields.array()?);
+        }
+        Ok(())
     }
 }
 

@@ -176,6 +176,10 @@ pub fn check_header(header: &Header, file_size: u64) -> Decoded<Tail> {
         )));
     }
     let geometry = Geometry::of(header);
+    // Buffers are as long as an extent, so no header may make them longer than a writer's.
+    if geometry.extent_raw_len() > EXTENT_RAW_BYTES.max(geometry.chunk_len()) {
+        return damaged("the header states too long an extent");
+    }
     if header.chunk_count != geometry.chunk_count(header.content_size) {
         return damaged("the header's content size and number of chunks don't agree");
     }
@@ -448,8 +452,9 @@ mod tests {
         let (header, _) = container(PlacementKind::Dense, &[100, 200, 20], 7);
         assert!(check_header(&header, header.file_size).is_ok());
         assert!(check_header(&header, header.file_size + 1).is_err());
-        let spoil: [fn(&mut Header); 9] = [
+        let spoil: [fn(&mut Header); 10] = [
             |h| h.state = State::Open,
+            |h| h.extent_chunks = 65,
             |h| h.content_size += 65536,
             |h| h.chunk_count = u64::MAX,
             |h| h.data_end += 4096,

@@ -8,7 +8,8 @@ use super::{Job, Opened, PackReport};
 use crate::commit::finalize::write_header;
 use crate::commit::{Ahead, Partial, Target};
 use crate::error::Result;
-use crate::format::header::State;
+use crate::format::header::{PlacementKind, State};
+use crate::format::layout::Geometry;
 use crate::limits::HEADER_LEN;
 use crate::ring::file::{Attributes, Replace};
 use crate::spool::Spool;
@@ -29,10 +30,11 @@ impl Job<'_> {
         write_header(&file, &header)?;
         let mut spool = Spool::new(directory, self.options.blake3, self.options.spool_memory);
         let work = self.work(geometry, false);
-        let mut ahead = Ahead::new(&file, &work.gate, self.expected_len(), |range| vec![range]);
+        let mut ahead =
+            Ahead::new(&file, &work.gate, self.expected_len(&geometry), |range| vec![range]);
         let mut files = self.input_files();
         files.push(Arc::clone(&file));
-        let (progress, run) = self.run(&work, files, &mut |event, progress| {
+        let (progress, mut run) = self.run(&work, files, &mut |event, progress| {
             let Event { written, .. } = event;
             spool.put(written.first_chunk, &written.records)?;
             progress.note(&written);
@@ -48,14 +50,19 @@ impl Job<'_> {
         // The last moment at which the job can still be stopped.
         self.shared.check()?;
         let direct_output = Some(file.is_direct());
+        run.warnings.extend(partial.took_over());
         partial.publish()?;
         Ok(self.report(header, direct_output, holes, run))
     }
 
     /// Most bytes that header and data can take.
-    fn expected_len(&self) -> u64 {
+    fn expected_len(&self, geometry: &Geometry) -> u64 {
         match &self.source {
             // What doesn't compress grows by a few bytes a chunk and a block an extent.
+            Opened::Positional(source) if geometry.placement == PlacementKind::Slots => {
+                let chunks = geometry.chunk_count(source.status().len);
+                HEADER_LEN as u64 + chunks.saturating_mul(geometry.slot_len())
+            }
             Opened::Positional(source) => {
                 let len = source.status().len;
                 align_up(len + len / 64) + 4 * HEADER_LEN as u64

@@ -27,7 +27,7 @@ use crate::ordered::OrderedWriter;
 use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared, drain};
 use crate::placement::Placement;
 use crate::placement::sequence_set::SequenceSet;
-use crate::ring::file::{Disk, FileKind};
+use crate::ring::file::{Disk, FileKind, Status};
 use crate::ring::stream::PipeEnd;
 use crate::source::stream::Feed;
 use crate::source::{Positional, Source};
@@ -107,12 +107,12 @@ impl Default for PackOptions {
 pub struct PackReport {
     /// The header as written; of a streamed container, the trailing one.
     pub header: Header,
+    /// What the input was when it was packed, if it was a regular file.
+    pub source: Option<Status>,
     /// Whether the input was read past the page cache; `None` for a stream.
     pub direct_input: Option<bool>,
     /// Whether the output was written past the page cache; `None` for a stream.
     pub direct_output: Option<bool>,
-    /// Worker threads.
-    pub threads: usize,
     /// Bytes of holes that were not read.
     pub holes: u64,
     /// Counts and tier.
@@ -282,8 +282,15 @@ impl Job<'_> {
         note: &mut dyn FnMut(Event, &mut Progress) -> Result<()>,
     ) -> Result<(Progress, RunReport)> {
         let geometry = work.geometry;
-        let raw_len = geometry.extent_raw_len();
-        let depth = limits::buffers_per_side(raw_len);
+        let size = match &self.source {
+            Opened::Positional(source) => source.status().len,
+            Opened::Stream(_) => u64::MAX,
+        };
+        // No more and no longer buffers than the content has use for.
+        let raw_len = geometry.extent_raw_len().min(size.max(1));
+        let extents = geometry.extent_count(geometry.chunk_count(size));
+        let depth = limits::buffers_per_side(raw_len).min(extents.try_into().unwrap_or(usize::MAX));
+        let schedule = self.schedule.at_most(extents);
         // A stream's portions are its input buffers; a worker needs one only to be counted.
         let inputs = match &work.supply {
             Supply::Positional { .. } => (depth, raw_len as usize),
@@ -292,21 +299,30 @@ impl Job<'_> {
         let crew = Crew {
             disk: self.disk,
             io: self.options.io,
-            schedule: self.schedule,
+            schedule: &schedule,
             files,
             inputs,
-            outputs: (depth, task::output_len(&geometry)),
+            outputs: (depth, task::output_len(&geometry, raw_len as usize)),
             shared: Arc::clone(&self.shared),
         };
-        let (channel, receiver) = Channel::new(self.schedule.workers());
+        let (channel, receiver) = Channel::new(schedule.workers());
         let make_task = || PackTask::new(work, self.options.codec, channel.sender());
         let mut progress = Progress::default();
         let report = std::thread::scope(|scope| {
             let reader = match (&self.source, &work.supply) {
-                (Opened::Stream(pipe), Supply::Stream(feed)) => Some(scope.spawn(|| {
-                    let read = feed.read_from(pipe);
-                    read.map_err(|error| self.shared.fail(error)).unwrap_or(0)
-                })),
+                (Opened::Stream(pipe), Supply::Stream(feed)) => {
+                    let read = move || {
+                        let _guard = self.shared.guard();
+                        let read = feed.read_from(pipe);
+                        read.map_err(|error| self.shared.fail(error)).unwrap_or(0)
+                    };
+                    let thread = std::thread::Builder::new().name("ringpack-reader".to_owned());
+                    let what = "cannot start the thread that reads";
+                    let reader = thread
+                        .spawn_scoped(scope, read)
+                        .map_err(|error| Error::from_io(ErrorKind::Input, what, error))?;
+                    Some(reader)
+                }
                 _ => None,
             };
             let report = crew.run(make_task, |tick| {
@@ -316,6 +332,7 @@ impl Job<'_> {
                 feed.stop();
             }
             if let Some(reader) = reader {
+                // A panic of the reader's has failed the job already, through its guard.
                 progress.content_size = reader.join().unwrap_or(0);
             }
             report
@@ -357,12 +374,17 @@ impl Job<'_> {
         let failed =
             |error| Error::from_io(ErrorKind::Output, "cannot write", error).at("standard output");
         let pipe = PipeEnd::for_writing(file, self.shared.stop()).map_err(failed)?;
+        let temp_dir = std::env::temp_dir();
+        let scratch = self.disk.directory(&temp_dir).map_err(|error| {
+            Error::from_io(ErrorKind::Output, "cannot open the directory for scratch files", error)
+                .at(&temp_dir)
+                .hint("set TMPDIR to one that exists")
+        })?;
         let event = Arc::clone(self.shared.event());
         let mut writer = OrderedWriter::new(&pipe, &event);
         let geometry = self.geometry()?;
         let header = self.open_header(&geometry, State::Streamed);
         writer.write(&header.encode(crate::format::Subtype::Header))?;
-        let scratch = self.disk.directory(&std::env::temp_dir()).map_err(failed)?;
         let mut spool = Spool::new(scratch, self.options.blake3, self.options.spool_memory);
         let work = self.work(geometry, true);
         let (progress, run) = self.run(&work, self.input_files(), &mut |event, progress| {
@@ -407,8 +429,13 @@ impl Job<'_> {
             Opened::Positional(source) => Some(source.file().is_direct()),
             Opened::Stream(_) => None,
         };
-        let threads = self.schedule.workers();
-        PackReport { header, direct_input, direct_output, threads, holes, run }
+        let mut run = run;
+        if header.table_offset == 0 {
+            let what = "too many chunks for a seek table: only ringpack can seek in this container";
+            run.warnings.push(what.to_owned());
+        }
+        let source = self.is_regular().map(|source| *source.status());
+        PackReport { header, source, direct_input, direct_output, holes, run }
     }
 
     fn is_regular(&self) -> Option<&Positional> {

@@ -57,12 +57,12 @@ impl Supply {
     }
 }
 
-/// Bytes that a worker's output buffer needs: every frame but the last at its longest, the last
+/// Bytes that a worker's output buffer needs for an extent of at most `raw_len` bytes: every frame but the last at its longest, the last
 /// with the room that the encoder wants, and a pad.
-pub(super) fn output_len(geometry: &Geometry) -> usize {
+pub(super) fn output_len(geometry: &Geometry, raw_len: usize) -> usize {
     let chunk = geometry.chunk_len() as usize;
-    let before = (usize::from(geometry.extent_chunks) - 1) * store_len(chunk);
-    before + encode_room(chunk) + 3 * ALIGN
+    let before = (raw_len.div_ceil(chunk).max(1) - 1) * store_len(chunk);
+    before + encode_room(chunk.min(raw_len)) + 3 * ALIGN
 }
 
 /// An extent that is written: what the coordinator is told.
@@ -357,9 +357,9 @@ impl Task for PackTask<'_> {
         self.send(Event { written: self.written(unit), handed_over: None })
     }
 
-    fn failed(&self, unit: &Unit, kind: OpKind, offset: u64, failure: Failure) -> Error {
+    fn failed(&mut self, unit: Unit, kind: OpKind, offset: u64, failure: Failure) -> Result<()> {
         let sequence = unit.raw.first().0;
-        match (kind, failure) {
+        Err(match (kind, failure) {
             (OpKind::Read, Failure::EndOfFile) => {
                 let Supply::Positional { source, .. } = &self.work.supply else {
                     unreachable!("a stream is not read through the ring")
@@ -376,7 +376,7 @@ impl Task for PackTask<'_> {
                 error.sequence(sequence).offset(offset)
             }
             (OpKind::Write, Failure::EndOfFile) => unreachable!("a write has no end of file"),
-        }
+        })
     }
 
     fn check(&self) -> Result<()> {

@@ -28,8 +28,8 @@ pub use shared::Shared;
 /// How workers are run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Schedule {
-    /// A thread each, bound to these cores.
-    Threads(Vec<usize>),
+    /// A thread each, bound to these cores, or left to the scheduler.
+    Threads(Vec<Option<usize>>),
     /// This many, taking turns on the calling thread.
     Inline(usize),
 }
@@ -46,9 +46,21 @@ impl Schedule {
             let what = format!("{count} threads are outside 1 to {CORES_MAX}");
             return Err(Error::new(ErrorKind::InvalidOptions, what));
         }
-        // More threads than cores share them in rotation.
-        let cores = (0..count).map(|i| allowed.get(i % allowed.len().max(1)).copied().unwrap_or(0));
+        // A thread a core is bound to it; more threads than cores share them in rotation. Fewer are
+        // left to the scheduler: several small jobs at once would all be bound to the same cores.
+        let bound = count >= allowed.len() && !allowed.is_empty();
+        let cores = (0..count).map(|i| bound.then(|| allowed[i % allowed.len()]));
         Ok(Self::Threads(cores.collect()))
+    }
+
+    /// The same with no more than `most` workers, and at least one.
+    #[must_use]
+    pub fn at_most(&self, most: u64) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
+        match self {
+            Self::Threads(cores) => Self::Threads(cores.iter().copied().take(most).collect()),
+            Self::Inline(count) => Self::Inline((*count).min(most)),
+        }
     }
 
     /// Number of workers.
@@ -99,6 +111,8 @@ pub struct Crew<'a> {
 pub struct RunReport {
     /// What the workers' backends could do; all the same, or the least.
     pub tier: Option<Tier>,
+    /// Number of workers.
+    pub threads: usize,
     /// Counts of all workers together.
     pub counters: RingCounters,
     /// Most kernel worker threads seen at once.
@@ -118,7 +132,8 @@ impl Crew<'_> {
         make_task: impl Fn() -> T + Sync,
         coordinate: impl FnOnce(&mut dyn FnMut()) -> Result<()>,
     ) -> Result<RunReport> {
-        let report = Mutex::new(RunReport::default());
+        let threads = self.schedule.workers();
+        let report = Mutex::new(RunReport { threads, ..RunReport::default() });
         let noted = || report.lock().unwrap_or_else(PoisonError::into_inner);
         let note_io_workers = || {
             let mut report = noted();
@@ -129,7 +144,10 @@ impl Crew<'_> {
                 for (number, &core) in cores.iter().enumerate() {
                     let (make_task, noted) = (&make_task, &noted);
                     let work = move || {
-                        affinity::pin(core);
+                        let _guard = self.shared.guard();
+                        if let Some(core) = core {
+                            affinity::pin(core);
+                        }
                         let started = self.start(make_task(), &mut noted());
                         let result = started.and_then(|mut worker| {
                             let result = self.drive(&mut worker);
@@ -146,6 +164,7 @@ impl Crew<'_> {
                         self.shared.fail(Error::from_io(ErrorKind::Output, what, error));
                     }
                 }
+                let _guard = self.shared.guard();
                 if let Err(error) = coordinate(&mut || note_io_workers()) {
                     self.shared.fail(error);
                 }
@@ -206,9 +225,13 @@ impl Crew<'_> {
                 .backend(BackendKind::Pwrite, config)
                 .map_err(|error| Error::from_io(ErrorKind::Output, "cannot do I/O", error));
         }
-        Err(Error::from_io(ErrorKind::NoUring, "io_uring is not to be had here", refused).hint(
-            "see kernel.io_uring_disabled and the container's seccomp profile, or use --io pwrite",
-        ))
+        if !probe::is_refusal(refused.raw_os_error()) {
+            return Err(Error::from_io(ErrorKind::Output, "cannot set I/O up", refused));
+        }
+        let hint = "see kernel.io_uring_disabled and the container's seccomp profile, \
+                    or use --io pwrite";
+        Err(Error::from_io(ErrorKind::NoUring, "io_uring is not to be had here", refused)
+            .hint(hint))
     }
 
     fn drive<T: Task>(&self, worker: &mut Worker<T>) -> Result<()> {
@@ -322,9 +345,9 @@ mod tests {
             Ok(())
         }
 
-        fn failed(&self, unit: &u64, _: OpKind, _: u64, failure: Failure) -> Error {
+        fn failed(&mut self, unit: u64, _: OpKind, _: u64, failure: Failure) -> Result<()> {
             let Failure::Os(error) = failure else { panic!("the file is long enough") };
-            Error::from_io(ErrorKind::Output, "failed", error).sequence(*unit)
+            Err(Error::from_io(ErrorKind::Output, "failed", error).sequence(unit))
         }
 
         fn check(&self) -> Result<()> {
@@ -374,8 +397,8 @@ mod tests {
         [
             Schedule::Inline(1),
             Schedule::Inline(3),
-            Schedule::Threads(vec![0]),
-            Schedule::Threads(vec![0, 1, 0, 1]),
+            Schedule::Threads(vec![None]),
+            Schedule::Threads(vec![Some(0), Some(1), None, Some(0)]),
         ]
     }
 

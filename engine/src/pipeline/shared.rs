@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Registration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eventcount::EventCount;
 
@@ -16,6 +16,8 @@ pub struct Shared {
     stop: Cancel,
     first: Mutex<Option<Error>>,
     event: Arc<EventCount>,
+    /// The owner's token outlives the job; this is taken back when the job ends.
+    _owner: Registration,
 }
 
 impl Shared {
@@ -25,10 +27,11 @@ impl Shared {
         let event = Arc::new(EventCount::default());
         let stop = Cancel::new();
         let wake = Arc::clone(&event);
-        stop.on_cancel(move || wake.advance());
+        // Kept as long as `stop` is: the job's own.
+        stop.on_cancel(move || wake.advance()).keep();
         let pass_on = stop.clone();
-        cancel.on_cancel(move || pass_on.cancel());
-        Arc::new(Self { stop, first: Mutex::new(None), event })
+        let owner = cancel.on_cancel(move || pass_on.cancel());
+        Arc::new(Self { stop, first: Mutex::new(None), event, _owner: owner })
     }
 
     /// The event count of the job.
@@ -48,6 +51,12 @@ impl Shared {
         // Y2: the first one stays. A worker that stopped because another failed adds nothing.
         self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.stop.cancel();
+    }
+
+    /// Watches over the calling thread: if it panics, the job fails instead of waiting for it.
+    #[must_use]
+    pub fn guard(&self) -> PanicGuard<'_> {
+        PanicGuard(self)
     }
 
     /// Whether the job goes on.
@@ -73,9 +82,34 @@ impl Shared {
     }
 }
 
+/// Fails the job when dropped by a panic.
+#[derive(Debug)]
+pub struct PanicGuard<'a>(&'a Shared);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::new(ErrorKind::Internal, "a thread of the job panicked"));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panicking_thread_stops_the_job() {
+        let shared = Shared::new(&Cancel::new());
+        std::thread::scope(|scope| {
+            let panicking = scope.spawn(|| {
+                let _guard = shared.guard();
+                panic!("for the test");
+            });
+            assert!(panicking.join().is_err());
+        });
+        assert_eq!(shared.take_error().unwrap_err().kind(), ErrorKind::Internal);
+    }
 
     #[test]
     fn y2_the_first_error_stays() {

@@ -18,8 +18,8 @@ use crate::checksum::{self, Whole, crc32c};
 use crate::codec::Decoder;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::{Digest, Header, State};
-use crate::format::index::Index;
+use crate::format::header::{Digest, Header, MAGIC, State};
+use crate::format::index::{self, Index};
 use crate::format::layout::{self, Geometry, Tail};
 use crate::format::{Fault, FormatError, Subtype, frame, seek_table};
 use crate::limits::{ALIGN, HEADER_LEN};
@@ -52,9 +52,7 @@ impl Container {
     /// header, index or seek table are.
     pub fn open(disk: &dyn Disk, path: &Path, direct: bool) -> Result<Self> {
         let failed = |error| Error::from_io(ErrorKind::Input, "cannot open", error).at(path);
-        let file = disk.open(path, direct).map_err(failed)?;
-        let status = file.status().map_err(failed)?;
-        match status.kind {
+        match disk.kind(path).map_err(failed)? {
             FileKind::Regular | FileKind::BlockDevice => {}
             FileKind::Directory => {
                 return Err(Error::new(ErrorKind::Input, "is a directory").at(path));
@@ -65,6 +63,8 @@ impl Container {
                     .hint("save it to a file first, or decompress it with zstd -d"));
             }
         }
+        let file = disk.open(path, direct).map_err(failed)?;
+        let status = file.status().map_err(failed)?;
         let raw = Raw { file: &file, path, len: status.len };
         let (header, tail) = read_header(&raw)?;
         let index = read_index(&raw, &header)?;
@@ -335,7 +335,12 @@ impl Raw<'_> {
             let what = "the file ends before what it is said to hold";
             return Err(Error::new(ErrorKind::Damaged, what).offset(offset).at(self.path));
         }
-        let mut bytes = vec![0; len as usize];
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(len as usize).is_err() {
+            let what = format!("there is no memory for the {len} bytes of its index");
+            return Err(Error::new(ErrorKind::Input, what).at(self.path));
+        }
+        bytes.resize(len as usize, 0);
         self.read_exact(offset, &mut bytes)?;
         Ok(bytes)
     }
@@ -378,45 +383,77 @@ fn read_header(raw: &Raw<'_>) -> Result<(Header, Tail)> {
     Ok((header, tail))
 }
 
-/// The trailing header stands before the tail pad, whose length the seek table's last entry has.
+/// Finds the trailing header. It stands before the tail pad, whose length the seek table's last entry
+/// has; without a table, the pad is the end of the file, and short.
 fn read_trailing_header(raw: &Raw<'_>, front: &Header) -> Result<Header> {
-    let truncated = || {
+    let missing = || {
         Error::new(ErrorKind::Damaged, "the end of this streamed container is missing or damaged")
             .hint("zstd -d restores what is there")
             .at(raw.path)
     };
-    let footer_len = (seek_table::FOOTER_LEN + seek_table::ENTRY_LEN) as u64;
-    let end_offset = raw.len.checked_sub(footer_len).ok_or_else(truncated)?;
-    let end = raw.read(end_offset, footer_len)?;
-    let entries = seek_table::decode_footer(&end).map_err(|_| truncated())?;
-    let table_offset = raw.len.checked_sub(seek_table::table_len(entries)).ok_or_else(truncated)?;
-    let last_len = end.first_chunk().map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
-    // The last entry is the tail pad's, or the trailing header's own where there is no pad.
-    for distance in [last_len + HEADER_LEN as u64, HEADER_LEN as u64] {
-        let Some(offset) = table_offset.checked_sub(distance) else {
+    let header_len = HEADER_LEN as u64;
+    let end_len = raw.len.min((seek_table::FOOTER_LEN + seek_table::ENTRY_LEN) as u64);
+    let end = raw.read(raw.len - end_len, end_len)?;
+    let mut places = Vec::new();
+    if let Ok(entries) = seek_table::decode_footer(&end) {
+        let table_len = seek_table::table_len(entries);
+        let last_len = end.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes).into());
+        // The last entry is the tail pad's, or the trailing header's own where there is no pad.
+        for after in [table_len.saturating_add(last_len), table_len] {
+            places.extend(raw.len.checked_sub(after.saturating_add(header_len)));
+        }
+    } else {
+        let pad_max = 2 * ALIGN as u64;
+        let last = raw.len.saturating_sub(header_len);
+        let from = last.saturating_sub(pad_max);
+        let bytes = raw.read(from, raw.len - from)?;
+        let starts = bytes.windows(MAGIC.len()).enumerate();
+        // The magic is the header's ninth byte and those after it.
+        let magics = starts.filter(|(_, window)| *window == MAGIC);
+        places.extend(magics.filter_map(|(at, _)| (from + at as u64).checked_sub(8)));
+    }
+    for offset in places {
+        let Some(len) = raw.len.checked_sub(offset).map(|rest| rest.min(header_len)) else {
             continue;
         };
-        let bytes = raw.read(offset, HEADER_LEN as u64)?;
-        let Ok(header) = Header::decode(&bytes, Subtype::TrailingHeader) else {
-            continue;
+        let bytes = raw.read(offset, len)?;
+        let Ok(header) = Header::decode(&bytes, Subtype::TrailingHeader) else { continue };
+        // Both were made by one run: they differ in what was not known at the front.
+        let expected = Header {
+            content_size: 0,
+            chunk_count: 0,
+            data_end: 0,
+            index_offset: 0,
+            index_len: 0,
+            table_offset: 0,
+            file_size: 0,
+            content_crc32c: 0,
+            digest: Digest::None,
+            ..header.clone()
         };
-        let same_run = (header.chunk_log2, header.codec, header.level, header.placement)
-            == (front.chunk_log2, front.codec, front.level, front.placement);
-        if header.state == State::Streamed && same_run {
+        if header.state == State::Streamed && *front == expected {
             return Ok(header);
         }
     }
-    Err(truncated())
+    Err(missing())
 }
 
 fn read_index(raw: &Raw<'_>, header: &Header) -> Result<Index> {
-    let offset = header.index_offset;
-    let bytes = raw.read(offset, header.index_len)?;
     let chaining = header.digest != Digest::None;
-    let index = Index::decode(&bytes, header.chunk_count, chaining)
-        .map_err(|error| raw.refused(error, offset))?;
+    let mut index = Index::default();
+    let mut offset = header.index_offset;
+    // V1: frame by frame, each checked before the next is read: a hole in the file's place backs no
+    // number of chunks.
+    for run in index::runs(header.chunk_count, chaining) {
+        let len = index::frame_len(run.end - run.start, chaining);
+        let refused = |error| raw.refused(error, offset);
+        let prefix = raw.read(offset, index::PREFIX_LEN as u64)?;
+        Index::check_prefix(&prefix, &run, chaining).map_err(refused)?;
+        index.append(&raw.read(offset, len)?, run, chaining).map_err(refused)?;
+        offset += len;
+    }
     layout::check_index(header, &index)
-        .map_err(|(sequence, error)| raw.refused(error, offset).sequence(sequence))?;
+        .map_err(|(sequence, error)| raw.refused(error, header.index_offset).sequence(sequence))?;
     Ok(index)
 }
 

@@ -132,7 +132,8 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Takes attributes over.
     ///
     /// # Errors
-    /// As `fchown`, `fchmod` and `futimens`. Changing the owner without the right to is no error.
+    /// As `fchown`, `fchmod` and `futimens`. What the process may not do, or the file system has no
+    /// such thing for, is no error: the file is then less readable than asked, never more.
     fn set_attributes(&self, attributes: &Attributes) -> io::Result<()>;
 
     /// Takes the exclusive lock of this open file description; `false` where another holds it. It

@@ -14,8 +14,8 @@
 //! # Invariants
 //! - I1: a slot's buffer leaves the table only in [`Answer::Done`] (this is R1 and R2 at work).
 //! - I2: every `Again` either follows progress or counts against [`RETRIES_MAX`].
-//! - I3: what is asked for again starts on the grid if the span did, so it stays legal for direct
-//!   I/O; bytes already moved may be moved twice, which is harmless: they are the same bytes.
+//! - I3: under direct I/O what is asked for again starts on the grid, as the span did; bytes already
+//!   moved may be moved twice, which is harmless: they are the same bytes.
 
 use std::io;
 
@@ -114,6 +114,12 @@ impl InFlight {
         &self.slots[self.key(token)].op.buffer
     }
 
+    /// The file of the operation that `token` is for.
+    #[must_use]
+    pub fn file(&self, token: u64) -> FileSlot {
+        self.slots[self.key(token)].op.file
+    }
+
     /// As [`Self::buffer`], for a backend that moves the bytes itself.
     pub fn buffer_mut(&mut self, token: u64) -> &mut Buffer {
         let key = self.key(token);
@@ -127,7 +133,14 @@ impl InFlight {
     }
 
     /// Takes the system's answer: bytes moved, or an error number.
-    pub fn answer(&mut self, token: u64, result: Result<usize, i32>) -> Answer {
+    ///
+    /// `is_direct` is asked only after a short transfer: whether the file is under direct I/O.
+    pub fn answer(
+        &mut self,
+        token: u64,
+        result: Result<usize, i32>,
+        is_direct: impl FnOnce() -> bool,
+    ) -> Answer {
         let key = self.key(token);
         let slot = &mut self.slots[key];
         let span = slot.op.spans[slot.span];
@@ -156,6 +169,10 @@ impl InFlight {
                 }
                 if reached > slot.moved {
                     (slot.moved, slot.retries) = (reached, 0);
+                    // I3: back to the grid, counted from the span's start, which lies on it.
+                    let start =
+                        if is_direct() { align_down(reached as u64) as usize } else { reached };
+                    slot.asked_from = start;
                 } else if slot.op.kind == OpKind::Read {
                     // Asked again and got no further: the file ends here.
                     return self.fail(key, Failure::EndOfFile);
@@ -175,11 +192,9 @@ impl InFlight {
         std::mem::forget(std::mem::take(&mut self.slots));
     }
 
-    fn request(&mut self, key: usize) -> Request {
-        let slot = &mut self.slots[key];
+    fn request(&self, key: usize) -> Request {
+        let slot = &self.slots[key];
         let span = slot.op.spans[slot.span];
-        // I3: back to the grid, counted from the span's start, which lies on it under direct I/O.
-        slot.asked_from = align_down(slot.moved as u64) as usize;
         Request {
             token: u64::from(slot.generation) << 32 | key as u64,
             kind: slot.op.kind,
@@ -238,12 +253,25 @@ mod tests {
         let mut table = InFlight::default();
         let first = table.insert(op(OpKind::Write, vec![Span::exact(8192, 0, 12288)]));
         assert_eq!((first.offset, first.at, first.len), (8192, 0, 12288));
-        let second = again(table.answer(first.token, Ok(5000)));
+        let second = again(table.answer(first.token, Ok(5000), || true));
         assert_eq!((second.offset, second.at, second.len), (12288, 4096, 8192));
-        let third = again(table.answer(second.token, Ok(4096)));
+        let third = again(table.answer(second.token, Ok(4096), || true));
         assert_eq!((third.offset, third.at, third.len), (16384, 8192, 4096));
-        assert!(done(table.answer(third.token, Ok(4096))).result.is_ok());
+        assert!(done(table.answer(third.token, Ok(4096), || true)).result.is_ok());
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_short_buffered_transfer_goes_on_where_it_stopped() {
+        for kind in [OpKind::Read, OpKind::Write] {
+            let mut table = InFlight::default();
+            let mut request = table.insert(op(kind, vec![Span::exact(0, 0, 4096)]));
+            for moved in [100, 200, 3000] {
+                request = again(table.answer(request.token, Ok(moved), || false));
+            }
+            assert_eq!((request.offset, request.len), (3300, 796));
+            assert!(done(table.answer(request.token, Ok(796), || false)).result.is_ok());
+        }
     }
 
     #[test]
@@ -251,9 +279,9 @@ mod tests {
         let mut table = InFlight::default();
         let spans = vec![Span::exact(0, 4096, 4096), Span::exact(1 << 30, 0, 4096)];
         let first = table.insert(op(OpKind::Read, spans));
-        let second = again(table.answer(first.token, Ok(4096)));
+        let second = again(table.answer(first.token, Ok(4096), || true));
         assert_eq!((second.offset, second.at), (1 << 30, 0));
-        let completed = done(table.answer(second.token, Ok(4096)));
+        let completed = done(table.answer(second.token, Ok(4096), || true));
         assert_eq!((completed.tag, completed.result.is_ok()), (9, true));
     }
 
@@ -262,7 +290,7 @@ mod tests {
         let mut table = InFlight::default();
         let tail = Span { offset: 4096, at: 0, len: 4096, need: 100 };
         let request = table.insert(op(OpKind::Read, vec![tail]));
-        assert!(done(table.answer(request.token, Ok(100))).result.is_ok());
+        assert!(done(table.answer(request.token, Ok(100), || true)).result.is_ok());
     }
 
     #[test]
@@ -272,9 +300,9 @@ mod tests {
             let mut request = table.insert(op(OpKind::Read, vec![Span::exact(0, 0, 8192)]));
             let (last, before) = answers.split_last().unwrap();
             for &moved in before {
-                request = again(table.answer(request.token, Ok(moved)));
+                request = again(table.answer(request.token, Ok(moved), || true));
             }
-            let completed = done(table.answer(request.token, Ok(*last)));
+            let completed = done(table.answer(request.token, Ok(*last), || true));
             assert!(matches!(completed.result, Err((_, Failure::EndOfFile))), "{answers:?}");
         }
     }
@@ -289,9 +317,9 @@ mod tests {
             let mut table = InFlight::default();
             let mut request = table.insert(op(kind, vec![Span::exact(0, 0, 4096)]));
             for _ in 0..RETRIES_MAX {
-                request = again(table.answer(request.token, answer));
+                request = again(table.answer(request.token, answer, || true));
             }
-            let completed = done(table.answer(request.token, answer));
+            let completed = done(table.answer(request.token, answer, || true));
             assert!(matches!(completed.result, Err((0, Failure::Os(_)))));
         }
     }
@@ -300,8 +328,8 @@ mod tests {
     fn i1_an_error_gives_the_buffer_back_and_says_how_far_it_got() {
         let mut table = InFlight::default();
         let request = table.insert(op(OpKind::Write, vec![Span::exact(4096, 0, 8192)]));
-        let request = again(table.answer(request.token, Ok(4096)));
-        let completed = done(table.answer(request.token, Err(libc::ENOSPC)));
+        let request = again(table.answer(request.token, Ok(4096), || true));
+        let completed = done(table.answer(request.token, Err(libc::ENOSPC), || true));
         let Err((8192, Failure::Os(error))) = completed.result else { panic!() };
         assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
         assert_eq!(completed.buffer.len(), 16 << 10);
@@ -311,11 +339,12 @@ mod tests {
     fn direct_io_is_left_once() {
         let mut table = InFlight::default();
         let request = table.insert(op(OpKind::Write, vec![Span::exact(0, 0, 4096)]));
-        let Answer::LeaveDirect(same) = table.answer(request.token, Err(libc::EINVAL)) else {
+        let Answer::LeaveDirect(same) = table.answer(request.token, Err(libc::EINVAL), || true)
+        else {
             panic!()
         };
         assert_eq!(same, request);
-        assert!(done(table.answer(same.token, Err(libc::EINVAL))).result.is_err());
+        assert!(done(table.answer(same.token, Err(libc::EINVAL), || true)).result.is_err());
     }
 
     #[test]
@@ -323,9 +352,9 @@ mod tests {
     fn an_answer_for_a_former_tenant_is_a_bug() {
         let mut table = InFlight::default();
         let first = table.insert(op(OpKind::Read, vec![Span::exact(0, 0, 4096)]));
-        done(table.answer(first.token, Ok(4096)));
+        done(table.answer(first.token, Ok(4096), || true));
         let second = table.insert(op(OpKind::Read, vec![Span::exact(0, 0, 4096)]));
         assert_eq!(first.token & 0xFFFF_FFFF, second.token & 0xFFFF_FFFF);
-        table.answer(first.token, Ok(4096));
+        table.answer(first.token, Ok(4096), || true);
     }
 }

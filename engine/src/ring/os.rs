@@ -168,23 +168,19 @@ impl File for OsFile {
     fn set_attributes(&self, attributes: &Attributes) -> io::Result<()> {
         let mut mode = attributes.mode;
         if let Some((uid, gid)) = attributes.owner {
-            match std::os::unix::fs::fchown(&self.0, Some(uid), Some(gid)) {
-                Ok(()) => {}
-                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                    // Permissions meant for another group are not given to ours (as gzip does).
-                    if self.0.metadata()?.gid() != gid {
-                        mode &= !0o070;
-                    }
-                }
-                Err(error) => return Err(error),
+            granted(std::os::unix::fs::fchown(&self.0, Some(uid), Some(gid)))?;
+            // Permissions meant for another group are not given to ours (as gzip does).
+            if self.0.metadata()?.gid() != gid {
+                mode &= !0o070;
             }
         }
-        // After the owner: changing it may clear permission bits.
-        self.0.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-        if let Some(modified) = attributes.modified {
-            self.0.set_modified(modified)?;
+        // After the owner: changing it may clear permission bits. Where there are none to set, the
+        // file stays as it was created: its owner's alone.
+        granted(self.0.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode)))?;
+        match attributes.modified {
+            Some(modified) => granted(self.0.set_modified(modified)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn try_lock(&self) -> io::Result<bool> {
@@ -281,7 +277,9 @@ fn status_of(stat: &rustix::fs::Stat) -> Status {
         FileType::BlockDevice => FileKind::BlockDevice,
         _ => FileKind::Stream,
     };
-    let since = Duration::new(stat.st_mtime.unsigned_abs(), stat.st_mtime_nsec as u32);
+    // The nanoseconds count forward from the second, before 1970 too.
+    let seconds = Duration::from_secs(stat.st_mtime.unsigned_abs());
+    let second = if stat.st_mtime < 0 { UNIX_EPOCH - seconds } else { UNIX_EPOCH + seconds };
     Status {
         kind,
         len: if kind == FileKind::Regular { stat.st_size as u64 } else { 0 },
@@ -289,7 +287,7 @@ fn status_of(stat: &rustix::fs::Stat) -> Status {
         mode: stat.st_mode & 0o777,
         uid: stat.st_uid,
         gid: stat.st_gid,
-        modified: if stat.st_mtime < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since },
+        modified: second + Duration::from_nanos(stat.st_mtime_nsec),
         identity: (stat.st_dev, stat.st_ino),
     }
 }
@@ -303,6 +301,22 @@ fn set_flag(file: &impl AsFd, flag: OFlag, on: bool) -> io::Result<()> {
     flags.set(flag, on);
     nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_SETFL(flags))?;
     Ok(())
+}
+
+/// Takes it for done where the process may not do it, or the file system has no such thing: a user
+/// namespace that doesn't map the owner (EINVAL), vfat (EPERM), and the like.
+fn granted(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EPERM | libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS)
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 fn supported(result: nix::Result<()>) -> io::Result<()> {

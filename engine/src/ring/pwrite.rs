@@ -53,11 +53,12 @@ impl Pwrite {
     fn carry_out(&mut self, mut request: Request) -> io::Result<Completed> {
         loop {
             let result = self.perform(request);
-            match self.table.answer(request.token, result) {
+            let file = &self.files[usize::from(request.file.0)];
+            match self.table.answer(request.token, result, || file.is_direct()) {
                 Answer::Done(completed) => return Ok(completed),
                 Answer::Again(again) => request = again,
                 Answer::LeaveDirect(again) => {
-                    self.files[usize::from(request.file.0)].leave_direct()?;
+                    file.leave_direct()?;
                     request = again;
                 }
             }

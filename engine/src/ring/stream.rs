@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Registration};
 
 /// Capacity to ask for, in bytes: the most an unprivileged process gets by default
 /// (`/proc/sys/fs/pipe-max-size`).
@@ -26,6 +26,9 @@ const PIPE_BYTES: i32 = 1 << 20;
 pub struct PipeEnd {
     file: fs::File,
     cancelled: Arc<EventFd>,
+    /// Most bytes to write at once without being blocked after `poll` said that there is room.
+    write_max: usize,
+    _registration: Registration,
 }
 
 impl PipeEnd {
@@ -37,13 +40,16 @@ impl PipeEnd {
         let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC)?;
         let cancelled = Arc::new(event);
         let wake = Arc::clone(&cancelled);
-        cancel.on_cancel(move || {
+        let registration = cancel.on_cancel(move || {
             // Fails only where the counter is full, and then the event is set.
             let _ = wake.write(1);
         });
         // Anything but a pipe refuses, and does without.
         let _ = fcntl(&file, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
-        Ok(Self { file, cancelled })
+        // A regular file doesn't block; anything else has room for this much when `poll` says so
+        // (POSIX has pipes take PIPE_BUF bytes whole).
+        let write_max = if file.metadata()?.is_file() { usize::MAX } else { libc::PIPE_BUF };
+        Ok(Self { file, cancelled, write_max, _registration: registration })
     }
 
     /// Takes an open descriptor to write to. A pipe is opened anew, so that it can be set not to
@@ -60,8 +66,11 @@ impl PipeEnd {
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
             .open(own_path);
-        // Without /proc it blocks, and a cancelled job has to wait for the pipe's reader.
-        Self::new(own.unwrap_or(file), cancel)
+        match own {
+            Ok(own) => Ok(Self { write_max: usize::MAX, ..Self::new(own, cancel)? }),
+            // Without /proc, in small pieces.
+            Err(_) => Self::new(file, cancel),
+        }
     }
 
     /// Opens a FIFO or character device for reading. It is opened without blocking: reading waits
@@ -108,7 +117,7 @@ impl PipeEnd {
             if !self.ready(PollFlags::POLLOUT)? {
                 return Ok(false);
             }
-            match (&self.file).write(rest) {
+            match (&self.file).write(&rest[..rest.len().min(self.write_max)]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => rest = &rest[written..],
                 Err(error) if is_passing(&error) => {}
@@ -187,6 +196,18 @@ mod tests {
             assert!(!blocked_writer.join().unwrap().unwrap());
         });
         assert_eq!(reader.read_full(&mut [0; 16]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_socket_can_be_cancelled_too() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let cancel = Cancel::new();
+        let writer = PipeEnd::for_writing(OwnedFd::from(ours).into(), &cancel).unwrap();
+        std::thread::scope(|scope| {
+            let blocked = scope.spawn(|| writer.write_full(&vec![0; 8 << 20]));
+            cancel.cancel();
+            assert!(!blocked.join().unwrap().unwrap());
+        });
     }
 
     #[test]

@@ -151,12 +151,16 @@ impl Uring {
             let result = usize::try_from(cqe.result()).map_err(|_| -cqe.result());
             let token = cqe.user_data();
             counters.completed += 1;
-            match table.answer(token, result) {
+            let file = &files[usize::from(table.file(token).0)];
+            match table.answer(token, result, || file.is_direct()) {
                 Answer::Done(completed) => done.push(completed),
                 Answer::Again(request) => queue.push(request),
                 Answer::LeaveDirect(request) => {
-                    files[usize::from(request.file.0)].leave_direct()?;
+                    let left = file.leave_direct();
+                    // Queued whether that went well or not: what is in the table and not queued is
+                    // in flight, and drop would wait for it.
                     queue.push(request);
+                    left?;
                 }
             }
         }
@@ -214,7 +218,7 @@ impl Uring {
             }
             for cqe in self.ring.completion() {
                 let result = usize::try_from(cqe.result()).map_err(|_| -cqe.result());
-                match self.table.answer(cqe.user_data(), result) {
+                match self.table.answer(cqe.user_data(), result, || true) {
                     Answer::Done(completed) => done.push(completed),
                     Answer::Again(request) | Answer::LeaveDirect(request) => {
                         self.queue.push(request);

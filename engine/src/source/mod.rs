@@ -40,7 +40,7 @@ impl Source {
         }
         let file = disk.open(path, direct).map_err(failed)?;
         let opened = file.status().map_err(failed)?;
-        // Files of /proc and /sys state no length, and have content all the same.
+        // Files of /proc state no length, and have content all the same.
         if opened.len == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
             return Ok(Self::Stream);
         }

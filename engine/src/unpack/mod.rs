@@ -21,7 +21,7 @@ use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared, drain}
 use crate::placement::sequence_set::SequenceSet;
 use crate::read::Container;
 use crate::ring::Files;
-use crate::ring::file::{Attributes, Disk, File, Replace};
+use crate::ring::file::{Attributes, Disk, File, Replace, Status};
 use crate::ring::stream::PipeEnd;
 use crate::units::align_up;
 
@@ -58,6 +58,8 @@ impl Default for UnpackOptions {
 /// What unpacking came to.
 #[derive(Clone, Debug)]
 pub struct UnpackReport {
+    /// What the container's file was when it was unpacked.
+    pub source: Status,
     /// Length of the content in bytes.
     pub content_size: u64,
     /// Bytes of it that are holes.
@@ -66,8 +68,6 @@ pub struct UnpackReport {
     pub direct_input: bool,
     /// Whether the output was written past the page cache; `None` for a pipe.
     pub direct_output: Option<bool>,
-    /// Worker threads.
-    pub threads: usize,
     /// Counts and tier.
     pub run: RunReport,
 }
@@ -135,7 +135,7 @@ impl Job<'_> {
         let mut frontier = 0;
         let mut holes = Holes::default();
         let files = vec![Arc::clone(self.container.file()), Arc::clone(&file)];
-        let (hole_bytes, run) = self.run(files, Some(&gate), &mut |restored| {
+        let (hole_bytes, mut run) = self.run(files, Some(&gate), &mut |restored| {
             for hole in &restored.holes {
                 holes.add(hole.clone());
             }
@@ -156,10 +156,12 @@ impl Job<'_> {
             owner: Some((source.uid, source.gid)),
             modified: Some(source.modified),
         };
-        file.set_attributes(&attributes).map_err(failed("cannot set the file's attributes"))?;
         file.sync_all().map_err(failed("cannot make the data durable"))?;
+        file.set_attributes(&attributes).map_err(failed("cannot set the file's attributes"))?;
+        file.sync_all().map_err(failed("cannot make the attributes durable"))?;
         self.shared.check()?;
         let direct_output = Some(file.is_direct());
+        run.warnings.extend(partial.took_over());
         partial.publish()?;
         Ok(self.report(direct_output, hole_bytes, run))
     }
@@ -184,18 +186,25 @@ impl Job<'_> {
         note: &mut dyn FnMut(Restored) -> Result<()>,
     ) -> Result<(u64, RunReport)> {
         let geometry = self.container.geometry();
-        let depth = limits::buffers_per_side(geometry.extent_raw_len());
+        let header = self.container.header();
+        let extents = self.container.extent_count();
+        // No more and no longer buffers than the container has use for.
+        let depth = limits::buffers_per_side(geometry.extent_raw_len())
+            .min(extents.try_into().unwrap_or(usize::MAX));
+        let input_len = geometry.extent_len_max().min(header.data_end) as usize;
+        let output_len = geometry.extent_raw_len().min(header.content_size) as usize;
+        let schedule = self.schedule.at_most(extents);
         let work = Work::new(&self.container, gate, Arc::clone(&self.shared));
         let crew = Crew {
             disk: self.disk,
             io: self.options.io,
-            schedule: self.schedule,
+            schedule: &schedule,
             files,
-            inputs: (depth, geometry.extent_len_max() as usize),
-            outputs: (depth, geometry.extent_raw_len() as usize),
+            inputs: (depth, input_len),
+            outputs: (depth, output_len),
             shared: Arc::clone(&self.shared),
         };
-        let (channel, receiver) = Channel::new(self.schedule.workers());
+        let (channel, receiver) = Channel::new(schedule.workers());
         let mut extents = SequenceSet::default();
         let mut hole_bytes = 0;
         let report = crew.run(
@@ -215,11 +224,11 @@ impl Job<'_> {
 
     fn report(&self, direct_output: Option<bool>, holes: u64, run: RunReport) -> UnpackReport {
         UnpackReport {
+            source: *self.container.status(),
             content_size: self.container.header().content_size,
             holes,
             direct_input: self.container.file().is_direct(),
             direct_output,
-            threads: self.schedule.workers(),
             run,
         }
     }

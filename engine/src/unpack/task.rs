@@ -204,9 +204,15 @@ impl Task for UnpackTask<'_> {
         self.send(&unit, holes, None)
     }
 
-    fn failed(&self, (unit, _): &Self::Unit, kind: OpKind, offset: u64, failure: Failure) -> Error {
+    fn failed(
+        &mut self,
+        (unit, _): Self::Unit,
+        kind: OpKind,
+        offset: u64,
+        failure: Failure,
+    ) -> Result<()> {
         let (path, sequence) = (self.work.container.path(), unit.chunks.start);
-        match (kind, failure) {
+        Err(match (kind, failure) {
             (OpKind::Read, Failure::EndOfFile) => {
                 let what = "shrank while it was read";
                 Error::new(ErrorKind::InputChanged, what).offset(offset).at(path)
@@ -220,7 +226,7 @@ impl Task for UnpackTask<'_> {
                 error.sequence(sequence).offset(offset)
             }
             (OpKind::Write, Failure::EndOfFile) => unreachable!("a write has no end of file"),
-        }
+        })
     }
 
     fn check(&self) -> Result<()> {

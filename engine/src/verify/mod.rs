@@ -1,7 +1,8 @@
 //! Verifying: reading every byte of a container and comparing it with what it is said to be.
 //!
 //! The checksums of the frames make this a scrub that decodes nothing; `decode` decodes every chunk
-//! as well. Damage doesn't end it: every damaged chunk is found and named.
+//! as well. Damage doesn't end it, nor does a sector that can't be read: every damaged chunk is found
+//! and named.
 //!
 //! # Invariants
 //! - X1: every byte of the file is compared with a checksum, with another structure, or with the
@@ -55,14 +56,12 @@ pub struct VerifyReport {
     pub file_size: u64,
     /// Number of chunks.
     pub chunk_count: u64,
-    /// The first [`DAMAGES_MAX`] damages, in order of their chunks.
+    /// The damages in order of their chunks; past [`DAMAGES_MAX`], those found first.
     pub damages: Vec<Error>,
     /// Number of all damages.
     pub damage_count: u64,
     /// Whether the container was read past the page cache.
     pub direct: bool,
-    /// Worker threads.
-    pub threads: usize,
     /// Counts and tier.
     pub run: RunReport,
 }
@@ -84,15 +83,22 @@ pub fn verify(
     let shared = Shared::new(cancel);
     let work = Work { container: &container, next: AtomicU64::new(0), decode: options.decode };
     let geometry = container.geometry();
-    let depth = limits::buffers_per_side(geometry.extent_raw_len());
+    let header = container.header();
+    let extents = container.extent_count();
+    // No more and no longer buffers than the container has use for.
+    let depth = limits::buffers_per_side(geometry.extent_raw_len())
+        .min(extents.try_into().unwrap_or(usize::MAX));
+    let input_len = geometry.extent_len_max().min(header.data_end) as usize;
+    let chunk_len = geometry.chunk_len().min(header.content_size) as usize;
+    let schedule = schedule.at_most(extents);
     let crew = Crew {
         disk,
         io: options.io,
         schedule: &schedule,
         files: vec![Arc::clone(container.file())],
-        inputs: (depth, geometry.extent_len_max() as usize),
+        inputs: (depth, input_len),
         // Decoded chunks are looked at one at a time and written nowhere.
-        outputs: (1, if options.decode { geometry.chunk_len() as usize } else { limits::ALIGN }),
+        outputs: (1, if options.decode { chunk_len } else { limits::ALIGN }),
         shared: Arc::clone(&shared),
     };
     let (channel, receiver) = Channel::new(schedule.workers());
@@ -111,9 +117,12 @@ pub fn verify(
     )?;
     // X1: header, index and table were compared when the container was opened, the extents by the
     // workers; this is what is left.
-    if let Err(damage) = container.check_rest() {
-        damage_count += 1;
-        damages.push(damage);
+    match container.check_rest() {
+        Err(damage) if damage.kind() == ErrorKind::Damaged => {
+            damage_count += 1;
+            damages.push(damage);
+        }
+        result => result?,
     }
     damages.sort_by_key(|damage| damage.chunk().unwrap_or(u64::MAX));
     Ok(VerifyReport {
@@ -123,7 +132,6 @@ pub fn verify(
         damages,
         damage_count,
         direct: container.file().is_direct(),
-        threads: schedule.workers(),
         run,
     })
 }
@@ -227,13 +235,28 @@ impl Task for VerifyTask<'_> {
         Ok(())
     }
 
-    fn failed(&self, number: &u64, _: OpKind, offset: u64, failure: Failure) -> Error {
-        let error = match failure {
-            Failure::EndOfFile => Error::new(ErrorKind::InputChanged, "shrank while it was read"),
-            Failure::Os(error) => Error::from_io(ErrorKind::Input, "cannot read", error),
-        };
-        let sequence = self.work.container.extent_chunks(*number).start;
-        error.sequence(sequence).offset(offset).at(self.work.container.path())
+    fn failed(&mut self, number: u64, _: OpKind, offset: u64, failure: Failure) -> Result<()> {
+        let container = self.work.container;
+        let chunks = container.extent_chunks(number);
+        match failure {
+            Failure::Os(error) if error.raw_os_error() == Some(libc::EIO) => {
+                // What a scrub is for: a place that the medium doesn't give back.
+                for sequence in chunks {
+                    self.note(container.damaged(sequence, "the device can't read its extent"))?;
+                }
+                Ok(())
+            }
+            Failure::Os(error) => Err(Error::from_io(ErrorKind::Input, "cannot read", error)
+                .sequence(chunks.start)
+                .offset(offset)
+                .at(container.path())),
+            Failure::EndOfFile => {
+                Err(Error::new(ErrorKind::InputChanged, "shrank while it was read")
+                    .sequence(chunks.start)
+                    .offset(offset)
+                    .at(container.path()))
+            }
+        }
     }
 
     fn check(&self) -> Result<()> {

@@ -84,7 +84,8 @@ impl SimBackend {
     /// Lets a transfer finish, and says what its operation returns if that was the last.
     fn finish(&mut self, request: Request, issued: Issued) -> io::Result<Option<Completed>> {
         let result = self.move_bytes(request, issued);
-        let again = match self.table.answer(request.token, result) {
+        let file = &self.files[usize::from(request.file.0)];
+        let again = match self.table.answer(request.token, result, || file.is_direct()) {
             Answer::Done(completed) => return Ok(Some(completed)),
             Answer::Again(again) => again,
             Answer::LeaveDirect(again) => {
