@@ -139,6 +139,25 @@ fn the_source_is_removed_after_success_only() {
 }
 
 #[test]
+fn only_a_regular_files_source_of_a_durable_result_is_removed() {
+    let folder = folder();
+    let folder = folder.path();
+    std::os::unix::fs::symlink("in", folder.join("link")).unwrap();
+    nix::unistd::mkfifo(&folder.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let before = names(folder);
+    for args in [
+        &["pack", "--rm", "in", "-o", "-"][..],
+        &["pack", "--rm", "link"],
+        &["pack", "--rm", "fifo"],
+        &["pack", "--rm", "-", "-o", "out"],
+    ] {
+        let (code, _, stderr) = check(folder, args);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert_eq!(names(folder), before, "{args:?}");
+    }
+}
+
+#[test]
 fn talk() {
     let folder = folder();
     let folder = folder.path();

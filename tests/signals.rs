@@ -268,3 +268,40 @@ fn modes_under_any_umask() {
         }
     }
 }
+
+/// What `--rm` removes is the file that was read, not whatever has its name by then.
+#[test]
+fn a_source_replaced_meanwhile_is_kept() {
+    let place = Place::new();
+    let mut command = place.command(Doing::Unpack, false);
+    let mut running = place.in_the_middle_of(command.arg("--rm"));
+    fs::write(place.path("new"), b"something else").unwrap();
+    fs::rename(place.path("new"), place.path("in.zst")).unwrap();
+    running.signal(Signal::SIGCONT);
+    let output = running.end();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the source is kept"), "{}", stderr(&output));
+    assert_eq!(fs::read(place.path("in.zst")).unwrap(), b"something else");
+    assert!(fs::read(place.path("out")).unwrap() == fs::read(place.path("in")).unwrap());
+}
+
+/// As under nohup, or in the background of a shell without job control.
+#[test]
+fn a_signal_ignored_from_the_start_stays_ignored() {
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"])
+        .arg(binary())
+        .args(["pack", "-", "-o", "out"])
+        .stdin(Stdio::piped())
+        .current_dir(place.0.path());
+    let mut running = place.in_the_middle_of(&mut command);
+    running.signal(Signal::SIGHUP);
+    running.signal(Signal::SIGINT);
+    running.signal(Signal::SIGCONT);
+    drop(running.child().stdin.take());
+    let output = running.end();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    succeed(ringpack(["verify"]).arg(place.path("out")));
+}

@@ -194,7 +194,7 @@ fn a_container_of_another_length() {
 fn a_header_that_is_intact_but_wrong() {
     let Sample { bytes, .. } = Sample::new("dense", "-3", false);
     // Offset in the header, new bytes, and the code: see docs/FORMAT.md for the fields.
-    let table: [(&str, usize, &[u8], i32); 12] = [
+    let table: [(&str, usize, &[u8], i32); 13] = [
         ("the next major version", 16, &[2, 0], NEWER),
         ("major version 0", 16, &[0, 0], NEWER),
         ("an unknown state", 21, &[7], NEWER),
@@ -206,6 +206,7 @@ fn a_header_that_is_intact_but_wrong() {
         ("unfinished", 21, &[0], DAMAGED),
         ("another subtype", 20, &[3], DAMAGED),
         ("a wrong content size", 48, &[1, 2, 3, 0, 0, 0, 0, 0], DAMAGED),
+        ("an extent of terabytes", 42, &[0xFF, 0xFF], DAMAGED),
         ("a vast file size", 96, &[0xFF; 8], DAMAGED),
     ];
     for (what, at, field, code) in table {
@@ -217,6 +218,38 @@ fn a_header_that_is_intact_but_wrong() {
         fs::write(folder.path().join("good.zst"), with_header_field(&bytes, at, field)).unwrap();
         succeed(ringpack(["verify", "good.zst"]).current_dir(folder.path()));
     }
+}
+
+/// A hole is long and costs nothing: a header may point its index there and claim any number of
+/// chunks. Nothing is allocated by that number (V1).
+#[test]
+fn an_index_in_a_hole() {
+    use ringpack::format::layout::Tail;
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = Sample::all().swap_remove(0).bytes;
+    let data_end = 1u64 << 20;
+    let chunks = 1u64 << 36;
+    let tail = Tail::new(data_end, chunks, false, false).unwrap();
+    let mut header = bytes[..HEADER].to_vec();
+    let table_offset = if tail.table_entries.is_some() { tail.table_offset } else { 0 };
+    for (at, field) in [
+        (22, vec![26]),
+        (42, vec![1, 0]),
+        (48, (chunks << 26).to_le_bytes().to_vec()),
+        (56, chunks.to_le_bytes().to_vec()),
+        (64, data_end.to_le_bytes().to_vec()),
+        (72, data_end.to_le_bytes().to_vec()),
+        (80, tail.index_len.to_le_bytes().to_vec()),
+        (88, table_offset.to_le_bytes().to_vec()),
+        (96, tail.file_size.to_le_bytes().to_vec()),
+    ] {
+        header = with_header_field(&header, at, &field);
+    }
+    let path = folder.path().join("bad.zst");
+    fs::write(&path, header).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(tail.file_size).unwrap();
+    check(&mut ringpack(["info", "bad.zst"]), folder.path(), DAMAGED, "bad.zst");
+    check(&mut ringpack(["verify", "bad.zst"]), folder.path(), DAMAGED, "bad.zst");
 }
 
 /// The container with a field of its header replaced, and the header's checksum made to match.

@@ -59,7 +59,8 @@ impl Signals {
     }
 }
 
-/// The signals that the process was started to ignore, a bit each from the lowest, as the kernel says.
+/// The signals that the process was started to ignore, a bit each from the lowest, as the kernel
+/// says.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -116,8 +116,8 @@ fn how(sides: &str, run: &RunReport) -> String {
     )
 }
 
-/// Refuses `--rm` where nothing durable stands for the source afterwards, or where the source is not
-/// a regular file's own name.
+/// Refuses `--rm` where nothing durable stands for the source afterwards, or where the source is
+/// not a regular file's own name.
 fn check_removable(path: &Path, to_stdout: bool) -> Result<(), Failure> {
     if to_stdout {
         let what = "--rm needs an output file: what a pipe was given isn't known to be kept";
@@ -130,8 +130,8 @@ fn check_removable(path: &Path, to_stdout: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes a source whose result is durable by now; but only the very file that was read, and only if
-/// nobody wrote to it since.
+/// Removes a source whose result is durable by now; but only the very file that was read, and only
+/// if nobody wrote to it since.
 fn remove_source(path: &Path, read: Option<Status>) -> Result<(), Failure> {
     let kept = |why: String| {
         let name = path.display();

@@ -73,7 +73,8 @@ impl Target {
         Ok(target)
     }
 
-    /// Refuses a target that is the very file it is to be made from, or whose partial file would be.
+    /// Refuses a target that is the very file it is to be made from, or whose partial file would
+    /// be.
     ///
     /// # Errors
     /// `InvalidOptions` where it is, `Output` where the directory can't be searched.

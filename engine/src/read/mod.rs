@@ -383,8 +383,8 @@ fn read_header(raw: &Raw<'_>) -> Result<(Header, Tail)> {
     Ok((header, tail))
 }
 
-/// Finds the trailing header. It stands before the tail pad, whose length the seek table's last entry
-/// has; without a table, the pad is the end of the file, and short.
+/// Finds the trailing header. It stands before the tail pad, whose length the seek table's last
+/// entry has; without a table, the pad is the end of the file, and short.
 fn read_trailing_header(raw: &Raw<'_>, front: &Header) -> Result<Header> {
     let missing = || {
         Error::new(ErrorKind::Damaged, "the end of this streamed container is missing or damaged")

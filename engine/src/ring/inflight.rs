@@ -14,8 +14,8 @@
 //! # Invariants
 //! - I1: a slot's buffer leaves the table only in [`Answer::Done`] (this is R1 and R2 at work).
 //! - I2: every `Again` either follows progress or counts against [`RETRIES_MAX`].
-//! - I3: under direct I/O what is asked for again starts on the grid, as the span did; bytes already
-//!   moved may be moved twice, which is harmless: they are the same bytes.
+//! - I3: under direct I/O what is asked for again starts on the grid, as the span did; bytes
+//!   already moved may be moved twice, which is harmless: they are the same bytes.
 
 use std::io;
 

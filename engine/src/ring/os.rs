@@ -231,7 +231,8 @@ impl Directory for OsDirectory {
     }
 
     fn status(&self, name: &OsStr) -> io::Result<Option<Status>> {
-        // No descriptor is needed for it: it is asked while cleaning up, when they may have run out.
+        // No descriptor is needed for it: it is asked while cleaning up, when they may have run
+        // out.
         match rustix::fs::statat(&self.0, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(status_of(&stat))),
             Err(rustix::io::Errno::NOENT) => Ok(None),

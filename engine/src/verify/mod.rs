@@ -1,8 +1,8 @@
 //! Verifying: reading every byte of a container and comparing it with what it is said to be.
 //!
 //! The checksums of the frames make this a scrub that decodes nothing; `decode` decodes every chunk
-//! as well. Damage doesn't end it, nor does a sector that can't be read: every damaged chunk is found
-//! and named.
+//! as well. Damage doesn't end it, nor does a sector that can't be read: every damaged chunk is
+//! found and named.
 //!
 //! # Invariants
 //! - X1: every byte of the file is compared with a checksum, with another structure, or with the
