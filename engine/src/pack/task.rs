@@ -57,8 +57,8 @@ impl Supply {
     }
 }
 
-/// Bytes that a worker's output buffer needs for an extent of at most `raw_len` bytes: every frame but the last at its longest, the
-/// last with the room that the encoder wants, and a pad.
+/// Bytes that a worker's output buffer needs for an extent of at most `raw_len` bytes: every frame
+/// but the last at its longest, the last with the room that the encoder wants, and a pad.
 pub(super) fn output_len(geometry: &Geometry, raw_len: usize) -> usize {
     let chunk = geometry.chunk_len() as usize;
     let before = (raw_len.div_ceil(chunk).max(1) - 1) * store_len(chunk);
