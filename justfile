@@ -31,14 +31,17 @@ build:
 # The integration tests start `ringpack` from the folder above their own executable: the same
 # profile's. Documentation tests come first, so that the suite's own summary is the last line.
 
-# Runs every test.
+# Runs every test, and counts those that the machine lacks something for.
 test: build
     cargo test --workspace --doc
+    rm -f target/skipped.txt
+    export RINGPACK_SKIPPED="$PWD/target/skipped.txt"; \
     if cargo nextest --version >/dev/null 2>&1; then \
         cargo nextest run --workspace; \
     else \
         cargo test --workspace --lib --bins --tests; \
     fi
+    @if [ -s target/skipped.txt ]; then echo "skipped, for want of something:"; cat target/skipped.txt; fi
 
 # Builds the documentation; a broken link is an error.
 doc:
