@@ -69,11 +69,13 @@ pub const RETRIES_MAX: u32 = 64;
 /// operations than they save blocks.
 pub const HOLE_BYTES_MIN: usize = 64 << 10;
 
-/// Buffers that one core holds a side, for extents of `extent_raw_bytes`.
+/// Buffers that one core holds a side, for extents of `extent_raw_bytes`; no more than there are
+/// `extents`.
 #[must_use]
-pub fn buffers_per_side(extent_raw_bytes: u64) -> usize {
+pub fn buffers_per_side(extent_raw_bytes: u64, extents: u64) -> usize {
     let fitting = (BUFFER_BYTES_PER_SIDE / extent_raw_bytes.max(1)) as usize;
-    fitting.clamp(BUFFERS_PER_SIDE_MIN, BUFFERS_PER_SIDE_MAX)
+    let count = fitting.clamp(BUFFERS_PER_SIDE_MIN, BUFFERS_PER_SIDE_MAX);
+    count.min(usize::try_from(extents).unwrap_or(usize::MAX))
 }
 
 const _: () = {
@@ -97,9 +99,10 @@ mod tests {
     fn a_core_keeps_within_its_budget_for_every_chunk_length() {
         for log2 in CHUNK_LOG2_MIN..=CHUNK_LOG2_MAX {
             let extent = EXTENT_RAW_BYTES.max(1 << log2);
-            let count = buffers_per_side(extent);
+            let count = buffers_per_side(extent, u64::MAX);
             let bytes = count as u64 * extent;
             assert!(bytes <= BUFFER_BYTES_PER_SIDE.max(2 * extent), "2^{log2}: {bytes}");
+            assert_eq!(buffers_per_side(extent, 1), 1, "2^{log2}");
         }
     }
 }

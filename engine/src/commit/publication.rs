@@ -205,12 +205,6 @@ impl Partial {
         self.took_over.then(|| format!("removed {name}, left by a run that was killed"))
     }
 
-    /// The target.
-    #[must_use]
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
-
     /// Gives the file, durable by now, the target's name, and makes the name durable. Once.
     ///
     /// # Errors

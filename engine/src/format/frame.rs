@@ -12,7 +12,7 @@
 
 use std::hash::Hasher;
 
-use super::{Cursor, Decoded, FormatError, SKIPPABLE_MAGIC, Subtype};
+use super::{Cursor, Decoded, FormatError, Subtype};
 use crate::limits::{ALIGN, STORE_BLOCK_BYTES, WINDOW_LOG_MAX};
 
 /// Magic number of a Zstandard frame (RFC 8878, 3.1.1).
@@ -195,12 +195,6 @@ pub fn is_pad(bytes: &[u8]) -> bool {
         Some(body) => body.iter().all(|&byte| byte == 0),
         None => false,
     }
-}
-
-/// Whether `bytes` begin with one of our skippable frames.
-#[must_use]
-pub fn is_skippable(bytes: &[u8]) -> bool {
-    bytes.starts_with(&SKIPPABLE_MAGIC.to_le_bytes())
 }
 
 #[cfg(test)]

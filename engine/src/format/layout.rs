@@ -17,7 +17,7 @@
 //!   order, without overlap, and no longer than a `store` frame of their chunk.
 
 use super::frame::{pad_len, store_len};
-use super::header::{CodecKind, Header, PlacementKind, State};
+use super::header::{CodecKind, Digest, Header, PlacementKind, State};
 use super::index::{self, Entry, Index};
 use super::{Decoded, FormatError, seek_table};
 use crate::limits::{ALIGN, EXTENT_RAW_BYTES, HEADER_LEN, SEEK_TABLE_ENTRIES_MAX};
@@ -189,7 +189,7 @@ pub fn check_header(header: &Header, file_size: u64) -> Decoded<Tail> {
     if !header.data_end.is_multiple_of(ALIGN as u64) || header.data_end <= HEADER_LEN as u64 {
         return damaged("the header's end of the data lies off the grid");
     }
-    let chaining = header.digest != super::header::Digest::None;
+    let chaining = header.digest != Digest::None;
     let streamed = header.state == State::Streamed;
     let Some(tail) = Tail::new(header.data_end, header.chunk_count, chaining, streamed) else {
         return damaged("the header's sizes overflow");
@@ -332,19 +332,41 @@ pub fn fitting_chunk_log2(wished: u8, content_size: u64) -> Option<u8> {
         .find(|&log2| content_size.div_ceil(1 << log2) + OTHERS <= SEEK_TABLE_ENTRIES_MAX)
 }
 
-/// The level that a header states for `codec`.
+/// The header as far as it is known before a byte of content was read: what stands at the front of
+/// a container that is being written, and of a streamed one for good.
 #[must_use]
-pub fn stated_level(codec: CodecKind, level: i32) -> i32 {
-    match codec {
-        CodecKind::Store => 0,
-        CodecKind::Zstd => level,
+pub fn open_header(
+    state: State,
+    geometry: &Geometry,
+    codec: CodecKind,
+    level: i32,
+    zstd_version: u32,
+) -> Header {
+    Header {
+        state,
+        chunk_log2: geometry.chunk_log2,
+        codec,
+        level,
+        zstd_version,
+        placement: geometry.placement,
+        extent_chunks: geometry.extent_chunks,
+        content_size: 0,
+        chunk_count: 0,
+        data_end: 0,
+        index_offset: 0,
+        index_len: 0,
+        table_offset: 0,
+        file_size: 0,
+        slot_len: geometry.slot_len(),
+        content_crc32c: 0,
+        digest: Digest::None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::header::{self, Digest};
+    use crate::format::header;
     use crate::limits::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN};
 
     fn container(placement: PlacementKind, lens: &[u32], last_raw: u32) -> (Header, Index) {

@@ -20,7 +20,7 @@ use crate::cancel::Cancel;
 use crate::codec;
 use crate::commit::{Finish, Gate};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::{CodecKind, Digest, Header, PlacementKind, State};
+use crate::format::header::{CodecKind, Header, PlacementKind, State};
 use crate::format::layout::{self, Geometry};
 use crate::limits;
 use crate::ordered::OrderedWriter;
@@ -241,25 +241,7 @@ impl Job<'_> {
             Codec::Store => (CodecKind::Store, 0),
             Codec::Zstd(level) => (CodecKind::Zstd, level),
         };
-        Header {
-            state,
-            chunk_log2: geometry.chunk_log2,
-            codec,
-            level,
-            zstd_version: codec::zstd_version(),
-            placement: geometry.placement,
-            extent_chunks: geometry.extent_chunks,
-            content_size: 0,
-            chunk_count: 0,
-            data_end: 0,
-            index_offset: 0,
-            index_len: 0,
-            table_offset: 0,
-            file_size: 0,
-            slot_len: geometry.slot_len(),
-            content_crc32c: 0,
-            digest: Digest::None,
-        }
+        layout::open_header(state, geometry, codec, level, codec::zstd_version())
     }
 
     fn supply(&self, geometry: &Geometry) -> Supply {
@@ -289,7 +271,7 @@ impl Job<'_> {
         // No more and no longer buffers than the content has use for.
         let raw_len = geometry.extent_raw_len().min(size.max(1));
         let extents = geometry.extent_count(geometry.chunk_count(size));
-        let depth = limits::buffers_per_side(raw_len).min(extents.try_into().unwrap_or(usize::MAX));
+        let depth = limits::buffers_per_side(raw_len, extents);
         let schedule = self.schedule.at_most(extents);
         // A stream's portions are its input buffers; a worker needs one only to be counted.
         let inputs = match &work.supply {

@@ -53,12 +53,14 @@ impl Schedule {
         Ok(Self::Threads(cores.collect()))
     }
 
-    /// The same with no more than `most` workers, and at least one.
+    /// The same with no more than `most` workers, and at least one. Threads that are left of more
+    /// are no longer one a core, and not bound.
     #[must_use]
     pub fn at_most(&self, most: u64) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
         match self {
-            Self::Threads(cores) => Self::Threads(cores.iter().copied().take(most).collect()),
+            Self::Threads(cores) if most < cores.len() => Self::Threads(vec![None; most]),
+            Self::Threads(cores) => Self::Threads(cores.clone()),
             Self::Inline(count) => Self::Inline((*count).min(most)),
         }
     }
@@ -448,5 +450,10 @@ mod tests {
             assert_eq!(refused.kind(), ErrorKind::InvalidOptions);
         }
         assert_eq!(Schedule::threads(Some(7)).unwrap().workers(), 7);
+        let bound = Schedule::Threads(vec![Some(0), Some(1)]);
+        assert_eq!(bound.at_most(0), Schedule::Threads(vec![None]));
+        assert_eq!(bound.at_most(1), Schedule::Threads(vec![None]));
+        assert_eq!(bound.at_most(2), bound);
+        assert_eq!(Schedule::Inline(3).at_most(2), Schedule::Inline(2));
     }
 }

@@ -419,18 +419,9 @@ fn read_trailing_header(raw: &Raw<'_>, front: &Header) -> Result<Header> {
         let bytes = raw.read(offset, len)?;
         let Ok(header) = Header::decode(&bytes, Subtype::TrailingHeader) else { continue };
         // Both were made by one run: they differ in what was not known at the front.
-        let expected = Header {
-            content_size: 0,
-            chunk_count: 0,
-            data_end: 0,
-            index_offset: 0,
-            index_len: 0,
-            table_offset: 0,
-            file_size: 0,
-            content_crc32c: 0,
-            digest: Digest::None,
-            ..header.clone()
-        };
+        let Header { state, codec, level, zstd_version, .. } = header;
+        let expected =
+            layout::open_header(state, &Geometry::of(&header), codec, level, zstd_version);
         if header.state == State::Streamed && *front == expected {
             return Ok(header);
         }

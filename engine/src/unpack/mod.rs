@@ -189,8 +189,7 @@ impl Job<'_> {
         let header = self.container.header();
         let extents = self.container.extent_count();
         // No more and no longer buffers than the container has use for.
-        let depth = limits::buffers_per_side(geometry.extent_raw_len())
-            .min(extents.try_into().unwrap_or(usize::MAX));
+        let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
         let input_len = geometry.extent_len_max().min(header.data_end) as usize;
         let output_len = geometry.extent_raw_len().min(header.content_size) as usize;
         let schedule = self.schedule.at_most(extents);

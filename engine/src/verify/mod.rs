@@ -86,8 +86,7 @@ pub fn verify(
     let header = container.header();
     let extents = container.extent_count();
     // No more and no longer buffers than the container has use for.
-    let depth = limits::buffers_per_side(geometry.extent_raw_len())
-        .min(extents.try_into().unwrap_or(usize::MAX));
+    let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
     let input_len = geometry.extent_len_max().min(header.data_end) as usize;
     let chunk_len = geometry.chunk_len().min(header.content_size) as usize;
     let schedule = schedule.at_most(extents);
