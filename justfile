@@ -43,6 +43,11 @@ test: build
     fi
     @if [ -s target/skipped.txt ]; then echo "skipped, for want of something:"; cat target/skipped.txt; fi
 
+# Cuts the power at that many moments of packing, on each file system; needs root.
+power-cut states='20000' seed='1':
+    RINGPACK_STATES={{ states }} RINGPACK_SEED={{ seed }} \
+        cargo test -p ringpack-lab --test power_cut -- --nocapture --test-threads 2
+
 # Builds the documentation; a broken link is an error.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
@@ -55,5 +60,28 @@ bench *args:
 bench-once:
     cargo bench -p ringpack-benches -- --test
 
+# Needs a nightly compiler; installs cargo-fuzz where it is missing. Targets: `ls fuzz/targets`. What
+# it finds stands in fuzz/artifacts, and is run again by naming the file after the target.
+
+# Fuzzes a target, header for one, for so many seconds.
+fuzz target seconds="60":
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+    mkdir -p fuzz/corpus/{{ target }}
+    cargo +nightly fuzz run --fuzz-dir fuzz {{ target }} -- \
+        -max_total_time={{ seconds }} -max_len=70000 -rss_limit_mb=2048
+
+# Plants bugs one after the other, and fails if the tests that are there for them pass.
+planted:
+    cargo run --quiet -p xtask -- planted
+
+# The crash tests for hours instead of seconds; `scale` times what CI does. Needs root.
+soak scale='20' seed='1': build
+    RINGPACK_CRASHES={{ scale }} RINGPACK_KILLS=$((200 * {{ scale }})) \
+        cargo test -p ringpack-tests --test crash --test storm -- --nocapture
+    just power-cut $((2200 * {{ scale }})) {{ seed }}
+    for target in header frame index seek_table record replay container mended; do \
+        just fuzz $target $((30 * {{ scale }})) || exit 1; \
+    done
+
 # Everything that CI checks, the cheap ones first.
-ci: fmt tidy deny lint doc bench-once test
+ci: fmt tidy deny lint doc bench-once test planted

@@ -64,7 +64,7 @@ fn tables(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(EXTENTS));
     group.bench_function("dense placement, an extent", |bencher| {
         bencher.iter(|| {
-            let table = Dense::new(4096);
+            let table = Dense::new(ExtentNumber(0), 4096);
             for number in 0..EXTENTS {
                 table.publish(ExtentNumber(number ^ 1), 4096);
             }

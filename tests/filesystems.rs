@@ -137,12 +137,12 @@ fn a_full_file_system_is_left_as_it_was() {
         for io in backends(test) {
             for old in [None, Some(&b"old"[..])] {
                 let what = format!("{}, {io}, target {old:?}", kind.name());
-                let mut pack = ringpack(["pack", "--store", "--io", io]);
+                let mut pack = ringpack(["pack", "--no-checkpoint", "--store", "--io", io]);
                 check_full(&mount, pack.arg(&input), old, &format!("pack, {what}"));
                 let mut stream = Command::new("sh");
                 let script = r#"program=$1 in=$2; shift 2; exec cat "$in" | "$program" pack "$@""#;
                 stream.args(["-c", script, "sh"]).arg(binary()).arg(&input);
-                stream.args(["--store", "--io", io, "-"]);
+                stream.args(["--no-checkpoint", "--store", "--io", io, "-"]);
                 check_full(&mount, &mut stream, old, &format!("pack from a pipe, {what}"));
                 let mut unpack = ringpack(["unpack", "--io", io]);
                 check_full(&mount, unpack.arg(&container), old, &format!("unpack, {what}"));

@@ -54,9 +54,11 @@ impl Place {
     fn command(&self, doing: Doing, force: bool) -> Command {
         let mut command = Command::new(binary());
         match doing {
-            Doing::PackPipe => command.args(["pack", "-"]).stdin(Stdio::piped()),
+            Doing::PackPipe => command.args(["pack", "--no-checkpoint", "-"]).stdin(Stdio::piped()),
             // Slow enough to be in the middle whatever the machine.
-            Doing::PackFile => command.args(["pack", "-19", "in"]).stdin(Stdio::null()),
+            Doing::PackFile => {
+                command.args(["pack", "--no-checkpoint", "-19", "in"]).stdin(Stdio::null())
+            }
             Doing::Unpack => command.args(["unpack", "in.zst"]).stdin(Stdio::null()),
         };
         command.args(["-o", "out"]).args(force.then_some("-f")).current_dir(self.0.path());

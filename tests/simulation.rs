@@ -55,6 +55,8 @@ fn options(placement: PlacementKind) -> PackOptions {
         codec: Codec::Zstd(1),
         chunk_log2: 16,
         placement,
+        // What a checkpoint leaves behind is tests/crash.rs's.
+        checkpoints: None,
         io: IoMode::Sim,
         ..PackOptions::default()
     }
@@ -245,18 +247,7 @@ fn cases() -> Vec<(&'static str, Case)> {
 
 /// Worlds without faults, in which they are then made.
 const WORLDS: [SimOptions; 2] = {
-    let plain = SimOptions {
-        short_per_mille: 0,
-        eintr_per_mille: 0,
-        eagain_per_mille: 0,
-        reorder: false,
-        fail_write: None,
-        fail_sync: None,
-        capacity: None,
-        direct: false,
-        einval_direct: false,
-        garbage: false,
-    };
+    let plain = SimOptions::PLAIN;
     [plain, SimOptions { reorder: true, direct: true, short_per_mille: 100, ..plain }]
 };
 
@@ -383,7 +374,8 @@ fn at_each_step(
 ) -> usize {
     let disk = case.disk(1, world);
     // Not the partial file's own mode: it is taken over before the end.
-    let input = disk.directory(Path::new("/")).unwrap().open_existing("in".as_ref()).unwrap();
+    let input =
+        disk.directory(Path::new("/")).unwrap().open_existing("in".as_ref(), false).unwrap();
     let attributes = Attributes { mode: 0o644, owner: None, modified: None };
     input.set_attributes(&attributes).unwrap();
     input.sync_all().unwrap();
@@ -419,12 +411,18 @@ fn p1_a_power_cut_at_each_step_leaves_the_old_or_the_new() {
 /// What a dead run left is taken over by the next one.
 #[test]
 fn after_a_power_cut_or_a_kill_at_each_step_the_next_run_succeeds() {
+    let stragglers = Arc::new(AtomicUsize::new(0));
     for (name, case) in cases() {
         for world in WORLDS {
-            let seen = case.clone();
+            let (seen, counted) = (case.clone(), Arc::clone(&stragglers));
             at_each_step(&case, world, move |disk, step| {
-                let lefts = [(disk.killed(), "kill"), (disk.crash(step as u64), "power cut")];
+                let lefts = [
+                    (disk.killed(), "kill"),
+                    (disk.killed_with_stragglers(step as u64), "kill with stragglers"),
+                    (disk.crash(step as u64), "power cut"),
+                ];
                 for (left, how) in lefts {
+                    counted.fetch_add(left.stragglers(), SeqCst);
                     let what = format!("{name}, {how} at step {step}, {:?}", left.names("/"));
                     seen.check_survivor(&left, &what);
                     let again = if seen.is_old(&left) {
@@ -439,4 +437,6 @@ fn after_a_power_cut_or_a_kill_at_each_step_the_next_run_succeeds() {
             });
         }
     }
+    let stragglers = stragglers.load(SeqCst);
+    assert!(stragglers > 0, "no write outlived its process");
 }

@@ -14,10 +14,10 @@ Exit codes:
    2  wrong arguments                 10  the input changed while it was read
    3  the input can't be read         11  another process writes the same output
    4  the input is no container       12  io_uring was required and is refused
-   5  a newer format                 129  hung up (SIGHUP)
-   6  the container is damaged       130  interrupted (SIGINT)
-   7  the output exists already      141  the reader of the output went away
-                                     143  terminated (SIGTERM)";
+   5  a newer format                  13  nothing to resume, or not with this input
+   6  the container is damaged        75  stopped; resume goes on from a checkpoint
+   7  the output exists already      129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
+                                     141  the reader of the output went away";
 
 /// Packs big data into one compressed, checksummed, seekable container, at the speed of the device.
 ///
@@ -40,6 +40,11 @@ pub(crate) enum Command {
   pg_dump db | ringpack pack - -o db.zst    packs a stream
   ringpack pack -19 -T4 /dev/vg/snap -o snap.zst")]
     Pack(Pack),
+    /// Go on with a container whose packing was stopped, killed or cut off
+    #[command(after_help = "Examples:
+  ringpack resume disk.img.zst              reads the same input again
+  pg_dump db | ringpack resume db.zst       a stream has to be sent again from its start")]
+    Resume(Resume),
     /// Restore the content of a container
     #[command(after_help = "Examples:
   ringpack unpack disk.img.zst              writes disk.img
@@ -53,6 +58,8 @@ pub(crate) enum Command {
     Cat(Cat),
     /// Say what a container holds
     Info(Info),
+    /// Remove what runs that ended early left in a directory
+    Clean(Clean),
 }
 
 /// `ringpack pack`.
@@ -87,10 +94,62 @@ pub(crate) struct Pack {
     /// Remove the input once the container is durable
     #[arg(long, conflicts_with = "stdout")]
     pub(crate) rm: bool,
+    /// Go on from the last checkpoint, if an earlier run left one
+    #[arg(long, conflicts_with = "stdout")]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) checkpoints: Checkpoints,
     #[command(flatten)]
     pub(crate) io: Io,
     #[command(flatten)]
     pub(crate) talk: Talk,
+}
+
+/// `ringpack resume`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Resume {
+    /// Container that was being written
+    pub(crate) target: PathBuf,
+    /// Where the same input is now; - is standard input [default: where it was; standard input if
+    /// that was a pipe]
+    pub(crate) input: Option<PathBuf>,
+    /// Replace an output that exists by now
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) checkpoints: Checkpoints,
+    #[command(flatten)]
+    pub(crate) io: Io,
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+}
+
+/// `ringpack clean`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Clean {
+    /// Directories to look in; those below them are left alone
+    #[arg(required = true)]
+    pub(crate) directories: Vec<PathBuf>,
+    /// Say what would be removed, and remove nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+/// When checkpoints are taken.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Checkpoints {
+    /// Take no checkpoints: what is stopped starts anew
+    #[arg(long, conflicts_with_all = ["checkpoint_size", "checkpoint_seconds", "keep_partial"])]
+    pub(crate) no_checkpoint: bool,
+    /// Input from one checkpoint to the next [default: 1G, less often where it costs over 2%]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
+    pub(crate) checkpoint_size: Option<u64>,
+    /// Time from one checkpoint to the next [default: 10, less often where it costs over 2%]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) checkpoint_seconds: Option<u64>,
+    /// Keep the partial file when interrupted (Ctrl-C), to resume from
+    #[arg(long)]
+    pub(crate) keep_partial: bool,
 }
 
 /// `ringpack unpack`.
@@ -212,7 +271,7 @@ pub(crate) enum IoMode {
 }
 
 /// Options of `pack` whose value is an argument of its own.
-const WITH_VALUE: [&str; 9] = [
+const WITH_VALUE: [&str; 11] = [
     "-o",
     "--output",
     "--level",
@@ -222,6 +281,8 @@ const WITH_VALUE: [&str; 9] = [
     "-T",
     "--threads",
     "--io",
+    "--checkpoint-size",
+    "--checkpoint-seconds",
 ];
 
 /// The arguments with zstd's level flags, -1 to -19, spelled out as `--level`, which only `pack`

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::FAILURE);
         }
     };
-    match commands::run(args, signals.cancel()) {
+    match commands::run(args, &signals) {
         Ok(code) => code,
         Err(failure) => failure.report(&signals),
     }

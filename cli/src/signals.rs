@@ -1,22 +1,32 @@
-//! Signals: asked to stop, the job is cancelled, cleans away after itself, and the program ends.
+//! Signals: asked to stop, the job ends and so does the program.
+//!
+//! `SIGINT` comes from a person who wants the job gone: it cleans away after itself, unless asked
+//! to keep what it has. `SIGTERM` and `SIGHUP` come from a system that needs the job to stop: one
+//! that can be gone on with leaves a checkpoint.
 //!
 //! The signals are blocked in every thread and taken by one that waits for them, so no code runs in
 //! a handler. `SIGXFSZ` is blocked too: a write beyond the file size limit then fails like any
-//! other instead of killing the program with its partial file in place. A second signal ends the
-//! program at once; the partial file it leaves is found stale by the next run.
+//! other instead of killing the program with its partial file in place. A second `SIGINT`, or any
+//! other signal a second or more after the first, ends the program at once; a terminal that closes
+//! may send `SIGHUP` twice.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use ringpack::Cancel;
+
+/// How long after the first another signal says that somebody means it.
+const INSISTS: Duration = Duration::from_secs(1);
 
 /// The watch.
 #[derive(Debug)]
 pub(crate) struct Signals {
     cancel: Cancel,
     received: Arc<AtomicU8>,
+    keeps: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -34,18 +44,38 @@ impl Signals {
         let mut limits = SigSet::empty();
         limits.add(Signal::SIGXFSZ);
         limits.thread_block()?;
-        let signals = Self { cancel: Cancel::new(), received: Arc::new(AtomicU8::new(0)) };
+        let signals = Self {
+            cancel: Cancel::new(),
+            received: Arc::new(AtomicU8::new(0)),
+            keeps: Arc::new(AtomicBool::new(false)),
+        };
         let (cancel, received) = (signals.cancel.clone(), Arc::clone(&signals.received));
+        let keeps = Arc::clone(&signals.keeps);
         std::thread::Builder::new().name("ringpack-signals".to_owned()).spawn(move || {
+            let mut first: Option<Instant> = None;
             while let Ok(signal) = stopping.wait() {
                 let number = signal as i32 as u8;
-                if received.swap(number, Ordering::SeqCst) != 0 {
-                    std::process::exit(128 + i32::from(number));
+                if let Some(first) = first {
+                    if signal == Signal::SIGINT || first.elapsed() >= INSISTS {
+                        std::process::exit(128 + i32::from(number));
+                    }
+                    continue;
                 }
-                cancel.cancel();
+                first = Some(Instant::now());
+                received.store(number, Ordering::SeqCst);
+                if signal == Signal::SIGINT && !keeps.load(Ordering::SeqCst) {
+                    cancel.cancel();
+                } else {
+                    cancel.suspend();
+                }
             }
         })?;
         Ok(signals)
+    }
+
+    /// Has `SIGINT` leave a checkpoint too.
+    pub(crate) fn keep_on_interrupt(&self) {
+        self.keeps.store(true, Ordering::SeqCst);
     }
 
     /// What a signal pulls.

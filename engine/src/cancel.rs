@@ -16,6 +16,7 @@ pub struct Cancel(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     asked: AtomicBool,
+    suspend: AtomicBool,
     next_id: AtomicU64,
     calls: Mutex<Vec<(u64, Call)>>,
 }
@@ -34,6 +35,19 @@ impl Cancel {
         for (_, call) in self.calls().iter() {
             call();
         }
+    }
+
+    /// Asks the job to stop so that it can be gone on with: one that can takes a checkpoint, keeps
+    /// its partial file and ends with [`crate::ErrorKind::Suspended`]; any other is cancelled.
+    pub fn suspend(&self) {
+        self.0.suspend.store(true, Ordering::SeqCst);
+        self.cancel();
+    }
+
+    /// Whether a job that stops is to leave what it has, to be gone on with.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.0.suspend.load(Ordering::SeqCst)
     }
 
     /// Whether the job was asked to stop.

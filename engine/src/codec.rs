@@ -13,7 +13,8 @@
 //! - C2: no frame is longer than [`store_len`] of its chunk.
 //! - C3: `decode` gives out exactly the chunk's length or an error, never a part.
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, compress_bound, get_error_name};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter};
+use zstd::zstd_safe::{compress_bound, find_frame_compressed_size, get_error_name};
 
 use crate::checksum::crc32c;
 use crate::error::{Error, ErrorKind, Result};
@@ -165,6 +166,13 @@ impl Decoder {
         // C3: the length is settled before a byte is decoded.
         if header.content_size != out.len() as u64 {
             return Err(damaged("the frame states another content size than the index"));
+        }
+        // C3: one frame and nothing after it. libzstd would decode what follows as well, and pass
+        // over skippable frames; other readers don't.
+        match find_frame_compressed_size(frame) {
+            Ok(len) if len == frame.len() => {}
+            Ok(_) => return Err(damaged("the frame ends before its length in the index")),
+            Err(code) => return Err(damaged(get_error_name(code))),
         }
         match self.context.decompress(out, frame) {
             Ok(len) if len == out.len() => Ok(()),

@@ -42,6 +42,10 @@ pub enum ErrorKind {
     NoUring,
     /// The job was cancelled by its owner.
     Cancelled,
+    /// The job was stopped by its owner, and can be gone on with.
+    Suspended,
+    /// There is nothing to go on with, or it was made of another input or with other options.
+    NotResumable,
     /// A range that lies outside the content.
     OutOfRange,
     /// A defect of the engine itself: a thread of the job panicked.
@@ -60,6 +64,7 @@ struct Inner {
     sequence: Option<u64>,
     offset: Option<u64>,
     hint: Option<Cow<'static, str>>,
+    resumable: Option<u64>,
     source: Option<io::Error>,
 }
 
@@ -74,6 +79,7 @@ impl Error {
             sequence: None,
             offset: None,
             hint: None,
+            resumable: None,
             source: None,
         }))
     }
@@ -124,6 +130,19 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint.get_or_insert_with(|| hint.into());
         self
+    }
+
+    /// Says that what was done before it is kept: a checkpoint covers `bytes` of the content.
+    #[must_use]
+    pub fn resumable(mut self, bytes: u64) -> Self {
+        self.0.resumable = Some(bytes);
+        self
+    }
+
+    /// Bytes of the content that a checkpoint covers, where the job can be gone on with.
+    #[must_use]
+    pub fn resumable_bytes(&self) -> Option<u64> {
+        self.0.resumable
     }
 
     /// What kind of error this is.

@@ -38,6 +38,7 @@
 //! - [`format`](mod@format): bytes to types and back, without I/O
 //! - [`buffer`], [`stats`], [`ring`]: aligned memory, and the only place that knows the kernel
 //! - [`spool`], [`ordered`], [`source`], [`chunker`], [`codec`], [`placement`]: the stages
+//! - [`journal`]: what is durable of a file that is not finished
 //! - [`commit`]: how a file comes to stand under its name
 //! - [`worker`], [`pipeline`]: the per-core loop, and the cores together
 //! - [`pack`], [`read`], [`unpack`], [`verify`]: what a program calls
@@ -54,11 +55,14 @@ pub mod digest;
 pub mod error;
 pub mod eventcount;
 pub mod format;
+pub mod journal;
 pub mod limits;
 pub mod ordered;
 pub mod pack;
 pub mod pipeline;
 pub mod placement;
+#[doc(hidden)]
+pub mod planted;
 pub mod read;
 pub mod ring;
 pub mod source;

@@ -62,6 +62,9 @@ pub const ALLOCATE_STEP_BYTES_MAX: u64 = 4 << 30;
 /// chunks without a digest this is 300 GiB of content.
 pub const SPOOL_MEMORY_BYTES: usize = 8 << 20;
 
+/// Bytes of journal records that are kept for the next checkpoint before it is taken early.
+pub const JOURNAL_PENDING_BYTES_MAX: usize = 4 << 20;
+
 /// Times an operation is tried again after `EINTR` or `EAGAIN` without moving a byte.
 pub const RETRIES_MAX: u32 = 64;
 

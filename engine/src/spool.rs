@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::ChunkRecord;
 use crate::ring::file::{Directory, File};
+use crate::ring::whole::{read_full, write_all};
 
 /// Bytes read back at a time.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -67,7 +68,14 @@ impl Spool {
             self.spill()?;
         }
         match &self.spilled {
-            Some(file) => write_all(file.as_ref(), &bytes, start),
+            Some(file) => {
+                // O1: what was read ahead may be older than what is put now.
+                let window = self.window.first..self.window.first + per_window(self.stride);
+                if first < window.end && window.start < first + records.len() as u64 {
+                    self.window.bytes.clear();
+                }
+                write_all(file.as_ref(), &bytes, start).map_err(unwritable)
+            }
             None => {
                 let (start, end) = (start as usize, start as usize + bytes.len());
                 if self.memory.len() < end {
@@ -97,12 +105,16 @@ impl Spool {
                 self.memory.get(start..start + self.stride)
             }
             Some(file) => {
-                let per_window = (WINDOW_BYTES / self.stride) as u64;
+                let per_window = per_window(self.stride);
                 let first = sequence - sequence % per_window;
                 if self.window.bytes.is_empty() || self.window.first != first {
                     self.window.bytes.resize(per_window as usize * self.stride, 0);
                     let start = first * self.stride as u64;
-                    let filled = read_full(file.as_ref(), &mut self.window.bytes, start)?;
+                    let filled = read_full(file.as_ref(), &mut self.window.bytes, start);
+                    let filled = filled.map_err(|error| {
+                        let what = "cannot read the scratch file";
+                        Error::from_io(ErrorKind::Output, what, error)
+                    })?;
                     self.window.bytes.truncate(filled);
                     self.window.first = first;
                 }
@@ -120,49 +132,24 @@ impl Spool {
         let file = self.directory.scratch().map_err(|error| {
             Error::from_io(ErrorKind::Output, "cannot make a scratch file", error)
         })?;
-        write_all(file.as_ref(), &self.memory, 0)?;
+        write_all(file.as_ref(), &self.memory, 0).map_err(unwritable)?;
         self.memory = Vec::new();
         self.spilled = Some(file);
         Ok(())
     }
 }
 
+/// Records that fit into the window.
+fn per_window(stride: usize) -> u64 {
+    (WINDOW_BYTES / stride) as u64
+}
+
+fn unwritable(error: std::io::Error) -> Error {
+    Error::from_io(ErrorKind::Output, "cannot write the scratch file", error)
+}
+
 fn lost(what: &'static str) -> Error {
     Error::new(ErrorKind::Output, what)
-}
-
-fn write_all(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> Result<()> {
-    while !bytes.is_empty() {
-        match file.write_at(bytes, offset) {
-            Ok(0) => return Err(lost("cannot write the scratch file")),
-            Ok(written) => {
-                bytes = &bytes[written..];
-                offset += written as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                let what = "cannot write the scratch file";
-                return Err(Error::from_io(ErrorKind::Output, what, error));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn read_full(file: &dyn File, bytes: &mut [u8], offset: u64) -> Result<usize> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                let what = "cannot read the scratch file";
-                return Err(Error::from_io(ErrorKind::Output, what, error));
-            }
-        }
-    }
-    Ok(filled)
 }
 
 #[cfg(test)]

@@ -2,7 +2,12 @@
 //! was skipped.
 
 pub mod cases;
+pub mod crash;
+pub mod forge;
+pub mod memory;
 pub mod mount;
+pub mod mutant;
+pub mod oracle;
 pub mod processes;
 pub mod watched;
 

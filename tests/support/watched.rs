@@ -4,11 +4,12 @@
 //! simulated disk as a power cut would leave it. So a test hits one exact moment and waits for
 //! nothing.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringpack::ring::file::{Attributes, Directory, Disk, File, Replace, Status};
 use ringpack::ring::{Backend, BackendConfig, BackendKind, Completed, Op, OpKind, Tier, Wait};
@@ -71,6 +72,10 @@ impl<D: Disk> Disk for WatchedDisk<D> {
 
     fn creation_mode(&self) -> u32 {
         self.inner.creation_mode()
+    }
+
+    fn run_id(&self) -> [u8; 16] {
+        self.inner.run_id()
     }
 
     fn backend(
@@ -160,6 +165,10 @@ impl File for WatchedFile {
         self.before(Step::Look).read_at(bytes, offset)
     }
 
+    fn drop_cache(&self) -> io::Result<()> {
+        self.before(Step::Look).drop_cache()
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.before(Step::Change).write_at(bytes, offset)
     }
@@ -219,8 +228,8 @@ impl Directory for WatchedDirectory {
         created.map(|file| self.file(file))
     }
 
-    fn open_existing(&self, name: &OsStr) -> io::Result<Arc<dyn File>> {
-        let opened = self.before(Step::Look).open_existing(name);
+    fn open_existing(&self, name: &OsStr, direct: bool) -> io::Result<Arc<dyn File>> {
+        let opened = self.before(Step::Look).open_existing(name, direct);
         opened.map(|file| self.file(file))
     }
 
@@ -230,6 +239,10 @@ impl Directory for WatchedDirectory {
 
     fn status(&self, name: &OsStr) -> io::Result<Option<Status>> {
         self.before(Step::Look).status(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<OsString>> {
+        self.before(Step::Look).list()
     }
 
     fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()> {
@@ -242,5 +255,10 @@ impl Directory for WatchedDirectory {
 
     fn sync(&self) -> io::Result<()> {
         self.before(Step::Sync).sync()
+    }
+
+    fn pause(&self, time: Duration) {
+        // Between two attempts at a lock, which are steps themselves.
+        self.inner.pause(time);
     }
 }

@@ -3,17 +3,22 @@
 //! They are Rust programs without dependencies, so that a fresh clone can run them before
 //! anything else is built, and a contributor needs no further tool.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod planted;
 mod tidy;
 
-const USAGE: &str = "usage: cargo run -p xtask -- tidy";
+const USAGE: &str = "usage: cargo run -p xtask -- tidy | planted";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["tidy"] => run_tidy(),
+        ["planted"] => planted::run(&root()).unwrap_or_else(|error| {
+            eprintln!("planted: {error}");
+            ExitCode::FAILURE
+        }),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -21,10 +26,13 @@ fn main() -> ExitCode {
     }
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 /// Lists every offence on standard output, one a line, and fails if there is any.
 fn run_tidy() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let tree = match tidy::Tree::read(&root) {
+    let tree = match tidy::Tree::read(&root()) {
         Ok(tree) => tree,
         Err(error) => {
             eprintln!("tidy: {error}");

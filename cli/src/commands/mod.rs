@@ -1,19 +1,23 @@
 //! The subcommands: arguments as typed become options as meant, and reports become lines.
 
 mod cat;
+mod clean;
 mod info;
 mod pack;
+mod resume;
 mod unpack;
 mod verify;
 
 use std::fs;
 use std::io::{IsTerminal, stdout};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use ringpack::Cancel;
+use ringpack::commit::Cadence;
+use ringpack::pack::{Observer, PackReport};
 use ringpack::pipeline::{IoMode, RunReport};
 use ringpack::ring::file::{Disk, FileKind, Status};
 use ringpack::ring::os::OsDisk;
@@ -21,15 +25,20 @@ use ringpack::ring::os::OsDisk;
 use crate::args::{self, Args, Command, Talk};
 use crate::exit::Failure;
 use crate::message;
+use crate::signals::Signals;
+use crate::size::human;
 
 /// Runs the command.
-pub(crate) fn run(args: Args, cancel: &Cancel) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
+    let cancel = signals.cancel();
     match args.command {
-        Command::Pack(args) => pack::run(&args, cancel),
+        Command::Pack(args) => pack::run(&args, signals),
+        Command::Resume(args) => resume::run(&args, signals),
         Command::Unpack(args) => unpack::run(&args, cancel),
         Command::Verify(args) => verify::run(&args, cancel),
         Command::Cat(args) => cat::run(&args, cancel),
         Command::Info(args) => info::run(&args),
+        Command::Clean(args) => clean::run(&args),
     }
 }
 
@@ -45,6 +54,84 @@ impl args::Io {
             args::IoMode::Pwrite => IoMode::Pwrite,
         }
     }
+}
+
+impl args::Checkpoints {
+    /// When they are taken. What was asked for is done whatever it costs.
+    fn cadence(&self) -> Option<Cadence> {
+        let Self { no_checkpoint, checkpoint_size, checkpoint_seconds, .. } = *self;
+        let (bytes, interval) = match (checkpoint_size, checkpoint_seconds) {
+            _ if no_checkpoint => return None,
+            (None, None) => return Some(Cadence::default()),
+            (bytes, seconds) => (bytes, seconds.map(Duration::from_secs)),
+        };
+        Some(Cadence {
+            bytes: bytes.unwrap_or(u64::MAX),
+            interval: interval.unwrap_or(Duration::MAX),
+            percent_max: 100,
+        })
+    }
+
+    fn observer(&self, talk: &Talk) -> Observer {
+        if !talk.verbose {
+            return Observer::default();
+        }
+        Observer::new(|checkpoint| {
+            message::note(&format!("checkpoint: {} durable", human(checkpoint.bytes)));
+        })
+    }
+
+    /// Has signals leave a checkpoint where that is wanted.
+    fn tell(&self, signals: &Signals) {
+        if self.keep_partial {
+            signals.keep_on_interrupt();
+        }
+    }
+}
+
+/// The command that goes on with a job, for people to copy.
+fn resume_command(target: &Path, from_stdin: bool) -> String {
+    let target = quoted(target);
+    let command = format!("ringpack resume {target}");
+    if from_stdin { format!("PRODUCER | {command}") } else { command }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    let before = if bytes.starts_with(b"-") { "./" } else { "" };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,=:@%".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !bytes.is_empty() && bytes.iter().all(is_plain) => format!("{before}{text}"),
+        Ok(text) if !text.chars().any(char::is_control) => {
+            format!("{before}'{}'", text.replace('\'', "'\\''"))
+        }
+        // As bash, zsh and POSIX since 2024 take it.
+        _ => {
+            let escaped: String = bytes.escape_ascii().map(char::from).collect();
+            format!("{before}$'{escaped}'")
+        }
+    }
+}
+
+/// Says what packing came to.
+fn note_packed(talk: &Talk, input: &str, output: &str, report: &PackReport) {
+    note(talk, || {
+        let header = &report.header;
+        let ratio = 100.0 * header.file_size as f64 / header.content_size.max(1) as f64;
+        let (raw, packed) = (human(header.content_size), human(header.file_size));
+        let mut text = format!("{input}: {raw} -> {packed} ({ratio:.2}%), {output}");
+        if let Some(resumed) = report.resumed {
+            text += &format!("\n  {} of it from before", human(resumed.adopted_bytes));
+        }
+        if !talk.verbose {
+            return text;
+        }
+        let sides =
+            format!("input {}, output {}", way(report.direct_input), way(report.direct_output));
+        let how = how(&sides, &report.run);
+        format!("{text}\n  {} of holes not read\n{how}", human(report.holes))
+    });
 }
 
 /// Standard output as a file, unless it is a terminal: what these commands write is no text.
@@ -151,4 +238,21 @@ fn remove_source(path: &Path, read: Option<Status>) -> Result<(), Failure> {
 /// What stays the same in a file that nobody replaced or wrote to.
 fn unchanging(status: Status) -> (FileKind, (u64, u64), u64, SystemTime) {
     (status.kind, status.identity, status.len, status.modified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_quoted_as_a_shell_takes_it() {
+        let check = |path: &str, expected: &str| assert_eq!(quoted(Path::new(path)), expected);
+        check("/a/b-c.zst", "/a/b-c.zst");
+        check("a b", "'a b'");
+        check("it's", r"'it'\''s'");
+        check("-x", "./-x");
+        check("-x y", "./'-x y'");
+        check("a\nb", r"$'a\nb'");
+        check("$(x)", "'$(x)'");
+    }
 }

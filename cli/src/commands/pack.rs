@@ -4,19 +4,21 @@ use std::io::stdin;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use ringpack::Cancel;
 use ringpack::format::header::PlacementKind;
 use ringpack::limits;
 use ringpack::pack::{Codec, Input, Output, PackOptions, pack};
 use ringpack::ring::os::OsDisk;
 
-use super::{check_removable, duplicate, how, note, remove_source, standard_output, warn, way};
+use super::{
+    check_removable, duplicate, note_packed, remove_source, resume_command, standard_output, warn,
+};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
-use crate::size::human;
+use crate::signals::Signals;
 
-pub(crate) fn run(args: &args::Pack, cancel: &Cancel) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Failure> {
+    args.checkpoints.tell(signals);
     let from_stdin = names::is_standard_stream(&args.input);
     if from_stdin && args.rm {
         return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
@@ -28,6 +30,10 @@ pub(crate) fn run(args: &args::Pack, cancel: &Cancel) -> Result<ExitCode, Failur
     };
     let to_stdout =
         args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_stream);
+    if to_stdout && args.resume {
+        let what = "--resume needs an output file: there is nothing to go on with in a pipe";
+        return Err(Failure::Usage(what.to_owned()));
+    }
     if args.rm {
         check_removable(&args.input, to_stdout)?;
     }
@@ -50,30 +56,18 @@ pub(crate) fn run(args: &args::Pack, cancel: &Cancel) -> Result<ExitCode, Failur
         },
         blake3: matches!(args.digest, args::Digest::Blake3),
         replace: args.force,
+        checkpoints: args.checkpoints.cadence(),
+        resume: args.resume,
+        observer: args.checkpoints.observer(&args.talk),
         io: args.io.mode(),
         threads: args.io.threads(),
         direct: !args.io.no_direct,
         ..PackOptions::default()
     };
-    let report = pack(&OsDisk, input, output, &options, cancel)?;
+    let report = pack(&OsDisk, input, output, &options, signals.cancel())
+        .map_err(|error| Failure::Resumable(error, resume_command(&path, from_stdin)))?;
     warn(&report.run, &args.talk);
-    note(&args.talk, || {
-        let header = &report.header;
-        let ratio = 100.0 * header.file_size as f64 / header.content_size.max(1) as f64;
-        let summary = format!(
-            "{}: {} -> {} ({ratio:.2}%), {output_name}",
-            args.input.display(),
-            human(header.content_size),
-            human(header.file_size),
-        );
-        if !args.talk.verbose {
-            return summary;
-        }
-        let sides =
-            format!("input {}, output {}", way(report.direct_input), way(report.direct_output));
-        let how = how(&sides, &report.run);
-        format!("{summary}\n  {} of holes not read\n{how}", human(report.holes))
-    });
+    note_packed(&args.talk, &args.input.display().to_string(), &output_name, &report);
     if args.rm {
         remove_source(&args.input, report.source)?;
     }

@@ -76,17 +76,19 @@ pub struct Ahead<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    /// Allocation for `file`, of which at most `most` bytes will be needed and of these only what
-    /// `parts` says; allocates the first step. Does nothing for a buffered file.
+    /// Allocation for `file`, which is written up to `room.start` already and of which at most
+    /// `room.end` bytes will be needed, and of these only what `parts` says; allocates the first
+    /// step. Does nothing for a buffered file.
     pub fn new(
         file: &'a Arc<dyn File>,
         gate: &'a Gate,
-        most: u64,
+        room: Range<u64>,
         parts: impl FnMut(Range<u64>) -> Vec<Range<u64>> + 'a,
     ) -> Self {
+        let (allocated, most) = (room.start, room.end);
         let active = file.is_direct();
-        let mut ahead = Self { file, gate, parts: Box::new(parts), allocated: 0, most, active };
-        ahead.reach(0);
+        let mut ahead = Self { file, gate, parts: Box::new(parts), allocated, most, active };
+        ahead.reach(allocated);
         ahead
     }
 
@@ -155,7 +157,7 @@ mod tests {
     fn g1_g2_a_write_waits_for_its_space_and_an_allocation_for_the_writes() {
         let (_disk, file) = file(direct());
         let gate = Gate::open();
-        let mut ahead = Ahead::new(&file, &gate, 100 * STEP, |range| vec![range]);
+        let mut ahead = Ahead::new(&file, &gate, 0..100 * STEP, |range| vec![range]);
         assert!(gate.enter(STEP) && !gate.enter(STEP + 1));
         // Something is inside: the gate closes, and nothing is allocated yet.
         assert!(!ahead.reach(STEP));
@@ -172,10 +174,21 @@ mod tests {
     }
 
     #[test]
+    fn g1_g2_a_file_that_is_gone_on_with_has_room_behind_what_is_written() {
+        let (_disk, file) = file(direct());
+        let gate = Gate::open();
+        let mut ahead = Ahead::new(&file, &gate, 5 * STEP..100 * STEP, |range| vec![range]);
+        assert!(gate.enter(5 * STEP + 4096), "or nothing would ever be written");
+        assert_eq!(file.status().unwrap().allocated, 5 * STEP, "a step as long as all before it");
+        gate.leave();
+        assert!(ahead.reach(10 * STEP));
+    }
+
+    #[test]
     fn what_is_known_to_suffice_lifts_the_limit() {
         let (_disk, file) = file(direct());
         let gate = Gate::open();
-        let ahead = Ahead::new(&file, &gate, STEP / 2, |range| vec![range]);
+        let ahead = Ahead::new(&file, &gate, 0..STEP / 2, |range| vec![range]);
         assert_eq!(ahead.allocated, STEP / 2);
         assert!(gate.enter(u64::MAX));
     }
@@ -184,7 +197,7 @@ mod tests {
     fn only_the_parts_that_are_written_are_allocated() {
         let (_disk, file) = file(direct());
         let gate = Gate::open();
-        let ahead = Ahead::new(&file, &gate, STEP, |range| {
+        let ahead = Ahead::new(&file, &gate, 0..STEP, |range| {
             [8192, 0].map(|at| range.start + at..range.start + at + 4096).to_vec()
         });
         assert_eq!(ahead.allocated, STEP);
@@ -196,7 +209,7 @@ mod tests {
         for options in [SimOptions { capacity: Some(1 << 20), ..direct() }, SimOptions::default()] {
             let (_disk, file) = file(options);
             let gate = Gate::open();
-            let mut ahead = Ahead::new(&file, &gate, 100 * STEP, |range| vec![range]);
+            let mut ahead = Ahead::new(&file, &gate, 0..100 * STEP, |range| vec![range]);
             assert!(gate.enter(u64::MAX));
             assert!(!ahead.reach(50 * STEP));
         }

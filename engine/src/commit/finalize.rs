@@ -25,9 +25,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{Digest, Header, PlacementKind, State};
 use crate::format::index::{self, SUFFIX_LEN};
 use crate::format::layout::{Geometry, Tail};
+use crate::format::recipe::RunId;
 use crate::format::{Subtype, frame, seek_table};
 use crate::limits::{ALIGN, HEADER_LEN};
 use crate::placement::sequence_set::SequenceSet;
+use crate::planted::{self, Bug};
 use crate::ring::file::{Attributes, File};
 use crate::spool::Spool;
 use crate::units::align_up;
@@ -75,7 +77,7 @@ impl Finish {
         let extent_count = geometry.extent_count(chunk_count);
         // Z1: exactly 0..n-1, each complete.
         assert!(
-            self.extents.complete(extent_count),
+            self.extents.complete(extent_count) || planted::is(Bug::SequenceUnchecked),
             "extent {} of {extent_count} is missing",
             self.extents.first_missing()
         );
@@ -95,6 +97,7 @@ impl Finish {
             slot_len: geometry.slot_len(),
             content_crc32c,
             digest,
+            run: RunId::default(),
             ..self.header.clone()
         };
         let mut out = Pieces { sink, memory: AlignedMemory::zeroed(PIECE_BYTES), filled: 0 };
@@ -204,17 +207,33 @@ impl Finish {
         let mut sink = FileSink { file, offset: self.data_end };
         // Z2: every step below is reached through `?` on the one before it.
         let (header, spool) = self.write_tail(&mut sink)?;
+        if planted::is(Bug::HeaderFirst) {
+            write_header(file, &header)?;
+        }
         if header.placement == PlacementKind::Slots {
             punch_slots(file, &header, spool)?;
         }
         file.set_len(header.file_size).map_err(failed("cannot set the file's length"))?;
         // Z3: one fsync for the content, one for the header, neither retried.
-        file.sync_all().map_err(failed("cannot make the data durable"))?;
+        if !planted::is(Bug::NoDataSync) {
+            sync_once(file).map_err(failed("cannot make the data durable"))?;
+        }
         write_header(file, &header)?;
         // After the last write, which would set the modification time anew.
         file.set_attributes(attributes).map_err(failed("cannot set the file's attributes"))?;
-        file.sync_all().map_err(failed("cannot make the header durable"))?;
+        if !planted::is(Bug::NoHeaderSync) {
+            sync_once(file).map_err(failed("cannot make the header durable"))?;
+        }
         Ok(header)
+    }
+}
+
+/// Z3: a failure is final.
+fn sync_once(file: &Arc<dyn File>) -> std::io::Result<()> {
+    match file.sync_all() {
+        Err(_) if planted::is(Bug::ChainTrusted) => Ok(()),
+        Err(_) if planted::is(Bug::SyncRetried) => file.sync_all(),
+        result => result,
     }
 }
 

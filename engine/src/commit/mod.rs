@@ -3,18 +3,27 @@
 //! ```text
 //! [partial, locked] ──► data durable ──► header final, durable ──► [published] ──► name durable
 //!        │                    │                    │
-//!        └────────────────────┴── any error ───────┴──► [removed], old target untouched
+//!        └────────────────────┴── any error ───────┴──► [removed], or kept with its checkpoint;
+//!                                                        the old target untouched
 //! ```
 //!
-//! [`publication`] has the partial file and its way to the target's name; [`finalize`] what is
-//! written last: index, seek table, header. Each step's result is checked before the next is
-//! issued, because the kernel doesn't do it for us: a failed fsync breaks no chain of linked
-//! operations (measured, see docs/decisions).
+//! [`publication`] has the partial file and its way to the [`target`]'s name; [`checkpoint`] what
+//! is taken of it on the way, and [`resume`] how a later run finds it; [`finalize`] what is written
+//! last: index, seek table, header; [`clean`] what is left of runs that nobody goes on with. Each
+//! step's result is checked before the next is issued, because the kernel doesn't do it for us: a
+//! failed fsync breaks no chain of linked operations (measured, see docs/decisions).
 
 pub mod ahead;
+pub mod checkpoint;
+pub mod clean;
 pub mod finalize;
 pub mod publication;
+pub mod resume;
+pub mod target;
 
 pub use ahead::{Ahead, Gate};
+pub use checkpoint::{Cadence, Checkpointer};
 pub use finalize::{Finish, Sink};
-pub use publication::{Partial, Target};
+pub use publication::Partial;
+pub use resume::{Found, Interrupted};
+pub use target::Target;

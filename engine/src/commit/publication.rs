@@ -3,165 +3,79 @@
 //! The partial file is created beside the target, under a name derived from the target's, for its
 //! owner alone, and locked. The lock is on the open file description that every ring writes
 //! through, so it outlives even a SIGKILL for as long as writes are in flight. A partial file whose
-//! lock is free was left by a writer that is gone for good, and is removed.
+//! lock is free was left by a writer that is gone for good: a new writer removes it, one that goes
+//! on adopts it. Its journal, if it has one, is only ever touched by who holds the lock.
+//!
+//! ```text
+//!  create ──► [empty] ──► written ──► first checkpoint ──► publish ──► journal removed
+//!                │                          │  ▲
+//!              drop: removed         drop: kept │ adopt
+//! ```
 //!
 //! # Invariants
 //! - B1: nothing stands under the target's name before `publish`, and an existing target is as it
 //!   was until the rename.
-//! - B2: a partial file that isn't published is removed, by drop if nothing else.
-//! - B3: only a file that this process created and locked is ever published or removed as its own.
+//! - B2: a partial file that isn't published is removed, by drop if nothing else, unless a
+//!   checkpoint says what it holds.
+//! - B3: only a file that this process created or adopted, and locked, is ever published or removed
+//!   as its own.
 //! - B4: the partial file is readable by its owner alone until it takes over its attributes.
+//! - B5: a journal of another run is gone, durably, before the first byte of a new partial file is
+//!   written; the journal of a published file goes only once the new name is durable.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::target::Target;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ring::file::{Directory, Disk, File, FileKind, Replace, Status};
+use crate::format::record::Open;
+use crate::journal::{Checkpoint, Journal, JournaledExtent};
+use crate::planted::{self, Bug};
+use crate::ring::file::{Attributes, Directory, File, FileKind, Replace, Status};
 
 /// How long to wait for the lock of a partial file that another process left or is writing.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// How often to try it meanwhile.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
-/// What a partial file's name ends with.
-const SUFFIX: &str = ".ringpack-partial";
-
-/// A name that a file is to take.
-#[derive(Debug)]
-pub struct Target {
-    directory: Arc<dyn Directory>,
-    name: OsString,
-    path: PathBuf,
-    replace: Replace,
-}
-
-impl Target {
-    /// The target at `path`, checked before any work is done for it.
-    ///
-    /// # Errors
-    /// `TargetExists` where something has the name and [`Replace::Never`] is asked; `Output` where
-    /// the directory can't be opened or a directory has the name.
-    pub fn new(disk: &dyn Disk, path: &Path, replace: Replace) -> Result<Self> {
-        let failed = |what: &'static str| {
-            move |error| Error::from_io(ErrorKind::Output, what, error).at(path)
-        };
-        let Some(name) = path.file_name() else {
-            return Err(Error::new(ErrorKind::Output, "is no name for a file").at(path));
-        };
-        let parent = path.parent().unwrap_or(Path::new(""));
-        let directory = disk.directory(parent).map_err(failed("cannot open the directory"))?;
-        let target = Self { directory, name: name.to_owned(), path: path.to_owned(), replace };
-        match target.current()? {
-            None => {}
-            Some(Status { kind: FileKind::Directory, .. }) => {
-                return Err(Error::new(ErrorKind::Output, "is a directory").at(path));
-            }
-            Some(Status { kind: FileKind::Regular, .. }) if replace == Replace::Allowed => {}
-            Some(Status { kind: FileKind::Regular, .. }) => return Err(target.exists()),
-            Some(_) => {
-                return Err(Error::new(
-                    ErrorKind::Output,
-                    "is no regular file, so it can't be replaced all at once",
-                )
-                .at(path)
-                .hint("write to standard output with -c and redirect it there"));
-            }
-        }
-        Ok(target)
-    }
-
-    /// Refuses a target that is the very file it is to be made from, or whose partial file would
-    /// be.
-    ///
-    /// # Errors
-    /// `InvalidOptions` where it is, `Output` where the directory can't be searched.
-    pub fn refuse_source(&self, source: &Status) -> Result<()> {
-        let is_source =
-            |found: Option<Status>| found.is_some_and(|found| found.identity == source.identity);
-        let refused = |what| {
-            let refused = Error::new(ErrorKind::InvalidOptions, what).at(&self.path);
-            Err(refused.hint("name another output with --output (-o)"))
-        };
-        if is_source(self.current()?) {
-            return refused("is input and output at once");
-        }
-        if is_source(self.status(&self.partial_name())?) {
-            return refused("would be written under the input's own name first");
-        }
-        Ok(())
-    }
-
-    fn partial_name(&self) -> OsString {
-        let mut name = self.name.clone();
-        name.push(SUFFIX);
-        name
-    }
-
-    /// What has the name now.
-    ///
-    /// # Errors
-    /// `Output` where the directory can't be searched.
-    pub fn current(&self) -> Result<Option<Status>> {
-        self.status(&self.name)
-    }
-
-    fn status(&self, name: &OsStr) -> Result<Option<Status>> {
-        self.directory.status(name).map_err(|error| self.failed("cannot look at the target", error))
-    }
-
-    /// The directory it is in.
-    #[must_use]
-    pub fn directory(&self) -> &Arc<dyn Directory> {
-        &self.directory
-    }
-
-    /// Its path as given.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn exists(&self) -> Error {
-        Error::new(ErrorKind::TargetExists, "exists already")
-            .at(&self.path)
-            .hint("replace it with --force (-f), or name another with --output (-o)")
-    }
-
-    fn failed(&self, what: &'static str, error: io::Error) -> Error {
-        Error::from_io(ErrorKind::Output, what, error).at(&self.path)
-    }
-}
-
 /// A file being written that will take a target's name.
 #[derive(Debug)]
 pub struct Partial {
     target: Target,
-    name: OsString,
     file: Arc<dyn File>,
     identity: (u64, u64),
     owned: bool,
     published: bool,
-    took_over: bool,
+    kept: bool,
+    /// Whether this run made a journal, or adopted one.
+    has_journal: bool,
+    took_over: Option<String>,
 }
 
 impl Partial {
     /// Creates and locks the partial file, past the page cache where that is served and `direct`
-    /// asks for it.
+    /// asks for it. What a dead writer left under the name is removed.
     ///
     /// # Errors
     /// `Locked` where another process is writing the same target, `Output` where the file can't be
     /// created or something else has its name.
     pub fn create(target: Target, direct: bool) -> Result<Self> {
         let name = target.partial_name();
-        let mut took_over = false;
+        let mut left = None;
+        settle(&target)?;
         // B4: created for its owner alone, whatever the umask.
-        let file = match target.directory.create_new(&name, direct) {
+        let file = match target.directory().create_new(&name, direct) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                took_over = remove_stale(&target, &name)?;
-                target.directory.create_new(&name, direct)
+                // Locked while it is removed; the lock goes with the last name and descriptor.
+                left = open_left(&target, direct)?;
+                if left.is_some() {
+                    target.directory().unlink(&name).map_err(|error| {
+                        target.failed("cannot remove the stale partial file", error)
+                    })?;
+                }
+                target.directory().create_new(&name, direct)
             }
             result => result,
         };
@@ -173,14 +87,33 @@ impl Partial {
             Ok(status) => status.identity,
             Err(error) => {
                 // B2: by name alone, which this very call created.
-                let _ = target.directory.unlink(&name);
+                let _ = target.directory().unlink(&name);
                 return Err(target.failed("cannot look at the partial file", error));
             }
         };
         // B2: from here on it is removed by drop.
-        let mut partial =
-            Self { target, name, file, identity, owned: true, published: false, took_over };
-        let held = partial.file.try_lock();
+        let mut partial = Self {
+            target,
+            file,
+            identity,
+            owned: true,
+            published: false,
+            kept: false,
+            has_journal: false,
+            took_over: None,
+        };
+        let held = match planted::is(Bug::LockElsewhere) {
+            true => partial
+                .target
+                .directory()
+                .open_existing(&name, false)
+                .and_then(|other| other.try_lock()),
+            false => partial.file.try_lock(),
+        };
+        if planted::is(Bug::WorldReadable) {
+            let attributes = Attributes { mode: 0o644, owner: None, modified: None };
+            let _ = partial.file.set_attributes(&attributes);
+        }
         let held =
             held.map_err(|error| partial.target.failed("cannot lock the partial file", error))?;
         // B3: between creating and locking, another writer may have taken the file for stale.
@@ -189,7 +122,51 @@ impl Partial {
         if !partial.owned {
             return Err(locked(&partial.target));
         }
+        let had_journal = partial.remove_old_journals(left.is_some())?;
+        partial.took_over = left.map(|_| {
+            let with = if had_journal { " and its checkpoint" } else { "" };
+            format!("removed {}{with}, left by a run that ended early", name.display())
+        });
         Ok(partial)
+    }
+
+    /// Locks the partial file that a dead writer left, to go on with it; `None` where there is
+    /// none. It stays, whatever happens, until it is published or [`Self::discard`]ed.
+    ///
+    /// # Errors
+    /// `Locked` where its writer lives, `Output` where it can't be opened or is no partial file of
+    /// ringpack's.
+    pub fn adopt(target: Target, direct: bool) -> Result<Option<Self>> {
+        let Some((file, status)) = open_left(&target, direct)? else {
+            return Ok(None);
+        };
+        if status.links != 1 {
+            // Writing to it would change what another name leads to.
+            return Err(in_the_way(&target, &target.partial_name()));
+        }
+        Ok(Some(Self {
+            target,
+            file,
+            identity: status.identity,
+            owned: true,
+            published: false,
+            kept: true,
+            has_journal: true,
+            took_over: None,
+        }))
+    }
+
+    /// Makes it readable by its owner alone again: it may have its final attributes already, and
+    /// what comes may not be for everyone.
+    ///
+    /// # Errors
+    /// `Output` where that can't be done.
+    pub fn take_back(&self) -> Result<()> {
+        // B4
+        let alone = Attributes { mode: 0o600, owner: None, modified: None };
+        self.file.set_attributes(&alone).map_err(|error| {
+            self.target.failed("cannot take the partial file back from its readers", error)
+        })
     }
 
     /// The open file, shared by everything that writes it.
@@ -198,117 +175,287 @@ impl Partial {
         &self.file
     }
 
-    /// Whether a partial file that a dead writer left was removed to make way for this one.
+    /// The name it is to take.
     #[must_use]
-    pub fn took_over(&self) -> Option<String> {
-        let name = self.name.display();
-        self.took_over.then(|| format!("removed {name}, left by a run that was killed"))
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// As [`Target::with_replace`].
+    ///
+    /// # Errors
+    /// As there; the partial file is then dropped.
+    pub fn with_replace(mut self, replace: crate::ring::file::Replace) -> Result<Self> {
+        self.target = self.target.clone().with_replace(replace)?;
+        Ok(self)
+    }
+
+    /// What was removed to make way for it: a message.
+    #[must_use]
+    pub fn took_over(&self) -> Option<&str> {
+        self.took_over.as_deref()
+    }
+
+    /// The journal that stands beside it, opened for reading; `None` where there is none.
+    ///
+    /// # Errors
+    /// `Output` where it cannot be opened, `NotResumable` if it is another user's: it says what to
+    /// read and what to believe, and even root takes that from nobody else.
+    pub fn journal(&self) -> Result<Option<Arc<dyn File>>> {
+        let name = self.target.journal_name();
+        match self.status_of_own(&name)? {
+            None => return Ok(None),
+            Some(status) if !self.target.directory().is_own(&status) => {
+                let what = "its journal was written by another user";
+                return Err(Error::new(ErrorKind::NotResumable, what)
+                    .at(self.target.path())
+                    .hint("resume it as that user, or pack it anew"));
+            }
+            Some(_) => {}
+        }
+        let file = self.target.directory().open_existing(&name, false);
+        let file = file.map_err(|error| self.target.failed("cannot open its journal", error))?;
+        // What a failed sync kept from the medium is not to be believed.
+        let dropped = file.drop_cache();
+        dropped.map_err(|error| self.target.failed("cannot read its journal", error))?;
+        Ok(Some(file))
+    }
+
+    /// Makes its journal.
+    ///
+    /// # Errors
+    /// As [`Journal::create`].
+    pub fn create_journal(&mut self, open: Open) -> Result<Journal> {
+        self.has_journal = true;
+        Journal::create(self.target.directory(), &self.target.journal_name(), open)
+    }
+
+    /// Gives it a new journal in place of the old one.
+    ///
+    /// # Errors
+    /// As [`Journal::replace`].
+    pub fn replace_journal(
+        &self,
+        open: Open,
+        covered: &Checkpoint,
+        extents: &mut dyn FnMut(u64) -> Result<JournaledExtent>,
+    ) -> Result<Journal> {
+        let names = (self.target.journal_name(), self.target.new_journal_name());
+        let names = (names.0.as_os_str(), names.1.as_os_str());
+        Journal::replace(self.target.directory(), names, open, covered, extents)
+    }
+
+    /// From now on a drop leaves it, with its journal, to be gone on with.
+    pub fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    /// Whether a drop would leave it.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Removes it and its journal.
+    pub fn discard(mut self) {
+        self.kept = false;
     }
 
     /// Gives the file, durable by now, the target's name, and makes the name durable. Once.
     ///
     /// # Errors
-    /// `TargetExists` where something took the name meanwhile; `Output` where renaming fails, and
-    /// the old target stands; or where the directory can't be made durable: then the new file
-    /// stands under the name, but a power cut may still bring the old one back.
+    /// As [`Self::take_name`] and [`Self::settle`].
     pub fn publish(mut self) -> Result<()> {
+        self.take_name()?;
+        self.settle()
+    }
+
+    /// Gives the file, durable by now, the target's name. To be followed by [`Self::settle`].
+    ///
+    /// # Errors
+    /// `TargetExists` where something took the name meanwhile; `Output` where renaming fails: the
+    /// old target stands.
+    pub fn take_name(&mut self) -> Result<()> {
         // B3: the name still leads to the file that was written.
         if !self.is_own()? {
             return Err(locked(&self.target));
         }
+        let target = &self.target;
         // B1: the one step that touches the target's name.
-        let renamed =
-            self.target.directory.rename(&self.name, &self.target.name, self.target.replace);
+        let replace = match target.replace() {
+            Replace::Never if planted::is(Bug::ReplacedUnasked) => Replace::Allowed,
+            replace => replace,
+        };
+        let renamed = target.directory().rename(&target.partial_name(), target.name(), replace);
         renamed.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => self.target.exists(),
-            _ => self.target.failed("cannot give the finished file its name", error),
+            io::ErrorKind::AlreadyExists => target.exists(),
+            _ => target.failed("cannot give the finished file its name", error),
         })?;
         self.published = true;
-        self.target.directory.sync().map_err(|error| {
-            self.target
+        // B3: a name has no handle to rename it by, so what took it is looked at afterwards too.
+        if target.current()?.is_none_or(|now| now.identity != self.identity) {
+            let what = "something else was put in the partial file's place as it was published";
+            let hint = "see who else writes to this directory, remove what is there, pack again";
+            return Err(Error::new(ErrorKind::Output, what).at(target.path()).hint(hint));
+        }
+        Ok(())
+    }
+
+    /// Makes the name that was taken durable, and removes the journal.
+    ///
+    /// # Errors
+    /// `Output` where the directory can't be made durable: the new file stands under the name, but
+    /// a power cut may still bring the old one back.
+    pub fn settle(self) -> Result<()> {
+        let target = &self.target;
+        if planted::is(Bug::JournalUnlinkedEarly) && self.has_journal {
+            let _ = target.directory().unlink(&target.journal_name());
+        }
+        if planted::is(Bug::NoDirectorySync) {
+            return Ok(());
+        }
+        target.directory().sync().map_err(|error| {
+            target
                 .failed("the new file is in place, but its name isn't known to be durable", error)
                 .hint("check the device, then sync the directory or write the file again")
-        })
+        })?;
+        // B5: not before. If it can't be removed, or a power cut brings it back, the next writer of
+        // the same target removes it.
+        if self.has_journal {
+            let _ = target.directory().unlink(&target.journal_name());
+        }
+        Ok(())
     }
 
     fn is_own(&self) -> Result<bool> {
-        let found = self.target.directory.status(&self.name);
-        let found =
-            found.map_err(|error| self.target.failed("cannot look at the partial file", error))?;
+        let found = self.target.status(&self.target.partial_name())?;
         Ok(found.is_some_and(|status| status.identity == self.identity))
+    }
+
+    /// B5: whatever journals stand there were another run's. `true` where there were some.
+    /// `took_over` is whether a partial file was removed too: no journal to come must be found
+    /// beside that one.
+    fn remove_old_journals(&self, took_over: bool) -> Result<bool> {
+        let mut removed = false;
+        if planted::is(Bug::StaleJournalTrusted) {
+            return Ok(false);
+        }
+        for name in [self.target.journal_name(), self.target.new_journal_name()] {
+            if self.status_of_own(&name)?.is_some() {
+                self.target
+                    .directory()
+                    .unlink(&name)
+                    .map_err(|error| self.target.failed("cannot remove a stale journal", error))?;
+                removed = true;
+            }
+        }
+        if removed || took_over {
+            let synced = self.target.directory().sync();
+            synced.map_err(|error| {
+                self.target.failed("cannot make the removal of stale files durable", error)
+            })?;
+        }
+        Ok(removed)
+    }
+
+    /// What has the name, if it is a file of this user's.
+    fn status_of_own(&self, name: &OsStr) -> Result<Option<Status>> {
+        let found = self.target.status(name)?;
+        match found {
+            Some(status)
+                if status.kind != FileKind::Regular
+                    || !self.target.directory().is_ours(&status) =>
+            {
+                Err(in_the_way(&self.target, name))
+            }
+            found => Ok(found),
+        }
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
         // B2, B3: removed only while the name leads to this very file.
-        if !self.published && self.owned && self.is_own().unwrap_or(false) {
-            // A name that can't be removed is found stale by the next writer.
-            let _ = self.target.directory.unlink(&self.name);
+        let leaves = self.published || self.kept || !self.owned;
+        if !leaves && self.is_own().unwrap_or(false) {
+            // Names that can't be removed are found stale by the next writer.
+            let directory = self.target.directory();
+            if self.has_journal {
+                let _ = directory.unlink(&self.target.journal_name());
+            }
+            let _ = directory.unlink(&self.target.partial_name());
         }
     }
 }
 
-/// Removes a partial file that a dead writer left; `false` where it went by itself meanwhile.
-fn remove_stale(target: &Target, name: &OsStr) -> Result<bool> {
-    let in_the_way = || {
-        Error::new(ErrorKind::Output, format!("{} is in the way", name.display()))
-            .at(&target.path)
-            .hint("it is no partial file of ringpack's: rename or remove it")
-    };
-    let file = match target.directory.open_existing(name) {
+/// B5: where a journal stands, its run may have published and died before the target's new name was
+/// durable. Now it is: else what follows might take the old name, and so the checkpoint, away.
+fn settle(target: &Target) -> Result<()> {
+    if target.status(&target.journal_name())?.is_some() {
+        let synced = target.directory().sync();
+        synced.map_err(|error| target.failed("cannot make the directory durable", error))?;
+    }
+    Ok(())
+}
+
+/// Opens and locks the partial file that a dead writer left; `None` where there is none, or it went
+/// by itself meanwhile.
+fn open_left(target: &Target, direct: bool) -> Result<Option<(Arc<dyn File>, Status)>> {
+    let name = target.partial_name();
+    let file = match target.directory().open_existing(&name, direct) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(_) => return Err(in_the_way()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(_) => return Err(in_the_way(target, &name)),
     };
     let failed = |error| target.failed("cannot look at the partial file beside it", error);
     let status = file.status().map_err(failed)?;
     if status.kind != FileKind::Regular {
-        return Err(in_the_way());
+        return Err(in_the_way(target, &name));
     }
-    if !lock_within(file.as_ref(), LOCK_WAIT).map_err(failed)? {
+    if !lock_within(target.directory().as_ref(), file.as_ref(), LOCK_WAIT).map_err(failed)? {
         return Err(locked(target));
     }
-    if !target.directory.is_ours(&status) {
-        return Err(in_the_way());
+    if !target.directory().is_ours(&status) {
+        return Err(in_the_way(target, &name));
     }
-    let found = target.directory.status(name).map_err(failed)?;
-    if found.is_none_or(|found| found.identity != status.identity) {
-        return Ok(false);
-    }
-    target
-        .directory
-        .unlink(name)
-        .map_err(|error| target.failed("cannot remove the stale partial file", error))?;
-    Ok(true)
+    let found = target.status(&name)?;
+    Ok(found.filter(|found| found.identity == status.identity).map(|found| (file, found)))
+}
+
+fn in_the_way(target: &Target, name: &OsStr) -> Error {
+    Error::new(ErrorKind::Output, format!("{} is in the way", name.display()))
+        .at(target.path())
+        .hint("it is no file of ringpack's: rename or remove it")
 }
 
 /// Takes the lock, waiting for it to come free. A killed writer's is held until the kernel has
 /// taken its rings down, which it does after the process is gone (seen: up to a second; 1.4 s on a
 /// slow device, see docs/decisions/0006).
-fn lock_within(file: &dyn File, most: Duration) -> io::Result<bool> {
-    let start = Instant::now();
-    loop {
+///
+/// Pauses are counted, and the clock isn't asked: on a simulated disk they take no time.
+fn lock_within(directory: &dyn Directory, file: &dyn File, most: Duration) -> io::Result<bool> {
+    for _ in 0..most.as_millis() / LOCK_POLL.as_millis() {
         if file.try_lock()? {
             return Ok(true);
         }
-        if start.elapsed() >= most {
-            return Ok(false);
-        }
-        std::thread::sleep(LOCK_POLL);
+        directory.pause(LOCK_POLL);
     }
+    file.try_lock()
 }
 
 fn locked(target: &Target) -> Error {
     Error::new(ErrorKind::Locked, "another process is writing it")
-        .at(&target.path)
+        .at(target.path())
         .hint("wait for it, or name another output")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::file::Replace;
     use crate::ring::os::OsDisk;
+    use std::ffi::OsString;
+    use std::path::Path;
 
     fn names(directory: &Path) -> Vec<OsString> {
         let entries = std::fs::read_dir(directory).unwrap();
@@ -373,6 +520,45 @@ mod tests {
     }
 
     #[test]
+    fn b2_what_is_kept_or_adopted_stays_until_it_is_discarded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let target = || Target::new(&OsDisk, &path, Replace::Never).unwrap();
+        assert!(Partial::adopt(target(), false).unwrap().is_none());
+        let mut kept = partial(&path, Replace::Never).unwrap();
+        kept.keep();
+        drop(kept);
+        assert_eq!(names(dir.path()), ["out.ringpack-partial"]);
+        let adopted = Partial::adopt(target(), false).unwrap().unwrap();
+        assert_eq!(Partial::adopt(target(), false).unwrap_err().kind(), ErrorKind::Locked);
+        drop(adopted);
+        assert_eq!(names(dir.path()), ["out.ringpack-partial"]);
+        // Another name leads to it: what is written to it would change that one too.
+        let other = dir.path().join("other");
+        std::fs::hard_link(dir.path().join("out.ringpack-partial"), &other).unwrap();
+        let refused = Partial::adopt(target(), false).unwrap_err();
+        assert!(refused.to_string().contains("in the way"), "{refused}");
+        std::fs::remove_file(other).unwrap();
+        Partial::adopt(target(), false).unwrap().unwrap().discard();
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn b5_a_journal_of_another_run_is_gone_durably_before_anything_is_written() {
+        use crate::ring::sim::{SimDisk, SimOptions};
+        let disk = SimDisk::new(1, SimOptions::default());
+        for name in ["/out.ringpack-partial", "/out.ringpack-journal", "/out.ringpack-rewrite"] {
+            disk.write_file(name, b"another's");
+        }
+        let target = Target::new(&disk, Path::new("/out"), Replace::Never).unwrap();
+        let partial = Partial::create(target, false).unwrap();
+        assert!(partial.took_over().unwrap().contains("and its checkpoint"));
+        for seed in 0..50 {
+            assert_eq!(disk.crash(seed).names("/"), ["out.ringpack-partial"], "power cut {seed}");
+        }
+    }
+
+    #[test]
     fn b3_what_is_not_ours_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
@@ -395,15 +581,5 @@ mod tests {
         std::fs::write(&in_the_way, b"somebody's").unwrap();
         assert_eq!(robbed.publish().unwrap_err().kind(), ErrorKind::Locked);
         assert_eq!(names(dir.path()), ["out.ringpack-partial"]);
-    }
-
-    #[test]
-    fn targets_that_cannot_be_are_refused_before_any_work() {
-        let dir = tempfile::tempdir().unwrap();
-        let refused = |path: &Path| Target::new(&OsDisk, path, Replace::Allowed).unwrap_err();
-        assert!(refused(dir.path()).to_string().contains("is a directory"));
-        assert!(refused(&dir.path().join("none/out")).to_string().contains("directory"));
-        assert!(refused(Path::new("/dev/null")).to_string().contains("no regular file"));
-        assert!(refused(Path::new("/")).to_string().contains("no name"));
     }
 }

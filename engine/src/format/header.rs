@@ -11,9 +11,11 @@
 //!  32  level i32  36  libzstd version u32  40  placement u16  42  extent_chunks u16  44  align u32
 //!  48  content_size  56  chunk_count  64  data_end  72  index_offset  80  index_len
 //!  88  table_offset  96  file_size  104  slot_len        (u64 each)
-//! 112  content_crc32c u32  116  digest kind u32  120  digest [32]  152 … zero  4092  crc32c u32
+//! 112  content_crc32c u32  116  digest kind u32  120  digest [32]
+//! 152  run [16], of an open header alone  168 … zero  4092  crc32c u32
 //! ```
 
+use super::recipe::RunId;
 use super::{Cursor, Decoded, FormatError, Subtype, skippable_prefix};
 use crate::checksum::crc32c;
 use crate::limits::{ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, HEADER_LEN};
@@ -47,6 +49,16 @@ pub enum CodecKind {
     Zstd = 1,
 }
 
+impl CodecKind {
+    pub(super) fn decode(byte: u8) -> Decoded<Self> {
+        match byte {
+            0 => Ok(Self::Store),
+            1 => Ok(Self::Zstd),
+            other => Err(unknown("codec", other.into())),
+        }
+    }
+}
+
 /// Where frames stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u16)]
@@ -56,6 +68,16 @@ pub enum PlacementKind {
     Dense = 0,
     /// Each chunk has a slot of a fixed length of its own.
     Slots = 1,
+}
+
+impl PlacementKind {
+    pub(super) fn decode(number: u16) -> Decoded<Self> {
+        match number {
+            0 => Ok(Self::Dense),
+            1 => Ok(Self::Slots),
+            other => Err(unknown("placement", other.into())),
+        }
+    }
 }
 
 /// A digest of the whole content.
@@ -104,6 +126,9 @@ pub struct Header {
     pub content_crc32c: u32,
     /// Digest of the whole content.
     pub digest: Digest,
+    /// Of an open header, the run that writes it; zeros in any other, so that the same content
+    /// gives the same bytes.
+    pub run: RunId,
 }
 
 impl Header {
@@ -147,6 +172,7 @@ impl Header {
         fields.extend(self.content_crc32c.to_le_bytes());
         fields.extend(digest_kind.to_le_bytes());
         fields.extend(digest);
+        fields.extend(self.run);
         fields.resize(HEADER_LEN - 4, 0);
         let crc = crc32c(&fields);
         let mut bytes = [0; HEADER_LEN];
@@ -198,11 +224,7 @@ impl Header {
         if !(CHUNK_LOG2_MIN..=CHUNK_LOG2_MAX).contains(&chunk_log2) {
             return Err(unknown("chunk length 2^", chunk_log2.into()));
         }
-        let codec = match cursor.u8()? {
-            0 => CodecKind::Store,
-            1 => CodecKind::Zstd,
-            other => return Err(unknown("codec", other.into())),
-        };
+        let codec = CodecKind::decode(cursor.u8()?)?;
         let flags = cursor.u32()?;
         if flags != 0 {
             return Err(unknown("required flags", flags.into()));
@@ -210,11 +232,7 @@ impl Header {
         let _ignorable = cursor.u32()?;
         let level = cursor.i32()?;
         let zstd_version = cursor.u32()?;
-        let placement = match cursor.u16()? {
-            0 => PlacementKind::Dense,
-            1 => PlacementKind::Slots,
-            other => return Err(unknown("placement", other.into())),
-        };
+        let placement = PlacementKind::decode(cursor.u16()?)?;
         let extent_chunks = cursor.u16()?;
         if extent_chunks == 0 || (placement == PlacementKind::Slots && extent_chunks != 1) {
             return Err(unknown("extent length", extent_chunks.into()));
@@ -237,6 +255,7 @@ impl Header {
             (1, digest) => Digest::Blake3(digest),
             (other, _) => return Err(unknown("digest", other.into())),
         };
+        let run = cursor.array()?;
         Ok(Self {
             state,
             chunk_log2,
@@ -255,6 +274,7 @@ impl Header {
             slot_len,
             content_crc32c,
             digest,
+            run,
         })
     }
 }
@@ -289,6 +309,7 @@ pub(crate) mod tests {
             slot_len: 0,
             content_crc32c: 0xDEAD_BEEF,
             digest: Digest::Blake3([0x5A; 32]),
+            run: [0; 16],
         }
     }
 
@@ -317,6 +338,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_run_stands_behind_the_digest() {
+        let open = Header { state: State::Open, run: [7; 16], ..sample() };
+        let bytes = open.encode(Subtype::Header);
+        assert_eq!(bytes[152..168], [7; 16]);
+        assert!(bytes[168..4092].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
     fn f2_round_trip() {
         let streamed = Header {
             state: State::Streamed,
@@ -328,8 +357,9 @@ pub(crate) mod tests {
             level: -5,
             ..sample()
         };
-        for (header, subtype) in [(sample(), Subtype::Header), (streamed, Subtype::TrailingHeader)]
-        {
+        let open = Header { state: State::Open, run: [7; 16], ..sample() };
+        let subtypes = [Subtype::Header, Subtype::TrailingHeader, Subtype::Header];
+        for (header, subtype) in [sample(), streamed, open].into_iter().zip(subtypes) {
             assert_eq!(Header::decode(&header.encode(subtype), subtype), Ok(header));
         }
     }

@@ -17,10 +17,12 @@
 //!   order, without overlap, and no longer than a `store` frame of their chunk.
 
 use super::frame::{pad_len, store_len};
-use super::header::{CodecKind, Digest, Header, PlacementKind, State};
+use super::header::{Digest, Header, PlacementKind, State};
 use super::index::{self, Entry, Index};
 use super::{Decoded, FormatError, seek_table};
-use crate::limits::{ALIGN, EXTENT_RAW_BYTES, HEADER_LEN, SEEK_TABLE_ENTRIES_MAX};
+use crate::limits::{
+    ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, EXTENT_RAW_BYTES, HEADER_LEN, SEEK_TABLE_ENTRIES_MAX,
+};
 use crate::units::{align_up, checked_align_up};
 
 /// How content is cut and where its pieces go.
@@ -43,6 +45,25 @@ impl Geometry {
             PlacementKind::Slots => 1,
         };
         Self { chunk_log2, extent_chunks, placement }
+    }
+
+    /// The same with extents of `extent_chunks` chunks.
+    #[must_use]
+    pub fn with_extent_chunks(self, extent_chunks: u16) -> Self {
+        Self { extent_chunks, ..self }
+    }
+
+    /// Whether a writer of this build writes containers of it.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let chunks = match self.placement {
+            PlacementKind::Dense => {
+                1..=Self::new(self.chunk_log2.min(63), self.placement).extent_chunks
+            }
+            PlacementKind::Slots => 1..=1,
+        };
+        (CHUNK_LOG2_MIN..=CHUNK_LOG2_MAX).contains(&self.chunk_log2)
+            && chunks.contains(&self.extent_chunks)
     }
 
     /// The geometry that a header states.
@@ -242,37 +263,81 @@ impl Places {
     }
 }
 
+/// The check of an index against its header, entry by entry: so that a reader holds no entry that
+/// the ones before it don't lead up to (L3).
+#[derive(Clone, Debug)]
+pub struct IndexCheck {
+    geometry: Geometry,
+    places: Places,
+    left: u64,
+    sequence: u64,
+    chunk_count: u64,
+    data_end: u64,
+}
+
+impl IndexCheck {
+    /// The check before the first entry.
+    #[must_use]
+    pub fn new(header: &Header) -> Self {
+        let geometry = Geometry::of(header);
+        Self {
+            geometry,
+            places: Places::new(geometry),
+            left: header.content_size,
+            sequence: 0,
+            chunk_count: header.chunk_count,
+            data_end: header.data_end,
+        }
+    }
+
+    /// Checks the next entry.
+    ///
+    /// # Errors
+    /// `Damaged`, with the entry's chunk, where it doesn't fit.
+    pub fn entry(&mut self, entry: &Entry) -> Result<(), (u64, FormatError)> {
+        let sequence = self.sequence;
+        let fail = |what: &'static str| Err((sequence, FormatError::damaged(what)));
+        let raw_len = self.left.min(self.geometry.chunk_len());
+        if u64::from(entry.raw_len) != raw_len {
+            return fail("the index states a wrong chunk length");
+        }
+        self.left -= raw_len;
+        // L3: no frame is longer than the store frame of its chunk.
+        if entry.frame_len < 13 || entry.frame_len as usize > store_len(raw_len as usize) {
+            return fail("the index states an impossible frame length");
+        }
+        let last = sequence + 1 == self.chunk_count;
+        if self.places.place(entry.frame_len, last) != Some(entry.offset) {
+            return fail("the index states another offset than its lengths give");
+        }
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Checks that the entries were all.
+    ///
+    /// # Errors
+    /// `Damaged` where they don't cover the content and the data exactly.
+    pub fn end(&self) -> Result<(), (u64, FormatError)> {
+        let fail = |what: &'static str| Err((self.sequence, FormatError::damaged(what)));
+        if self.sequence != self.chunk_count || self.left != 0 {
+            return fail("the index doesn't cover the content");
+        }
+        if self.places.end() != self.data_end {
+            return fail("the index ends elsewhere than the data");
+        }
+        Ok(())
+    }
+}
+
 /// Checks an index against its header: geometry, order, lengths (L3).
 ///
 /// # Errors
 /// `Damaged`, with the chunk that doesn't fit.
 pub fn check_index(header: &Header, index: &Index) -> Result<(), (u64, FormatError)> {
-    let geometry = Geometry::of(header);
-    let mut places = Places::new(geometry);
-    let mut left = header.content_size;
-    let count = index.entries.len() as u64;
-    for (sequence, entry) in (0u64..).zip(&index.entries) {
-        let fail = |what: &'static str| Err((sequence, FormatError::damaged(what)));
-        let raw_len = left.min(geometry.chunk_len());
-        if u64::from(entry.raw_len) != raw_len {
-            return fail("the index states a wrong chunk length");
-        }
-        left -= raw_len;
-        // L3: no frame is longer than the store frame of its chunk.
-        if entry.frame_len < 13 || entry.frame_len as usize > store_len(raw_len as usize) {
-            return fail("the index states an impossible frame length");
-        }
-        if places.place(entry.frame_len, sequence + 1 == count) != Some(entry.offset) {
-            return fail("the index states another offset than its lengths give");
-        }
-    }
-    if count != header.chunk_count || left != 0 {
-        return Err((count, FormatError::damaged("the index doesn't cover the content")));
-    }
-    if places.end() != header.data_end {
-        return Err((count, FormatError::damaged("the index ends elsewhere than the data")));
-    }
-    Ok(())
+    let mut check = IndexCheck::new(header);
+    index.entries.iter().try_for_each(|entry| check.entry(entry))?;
+    check.end()
 }
 
 /// Bytes from the start of a chunk's frame to the start of the next thing: the frame and its pad.
@@ -332,42 +397,10 @@ pub fn fitting_chunk_log2(wished: u8, content_size: u64) -> Option<u8> {
         .find(|&log2| content_size.div_ceil(1 << log2) + OTHERS <= SEEK_TABLE_ENTRIES_MAX)
 }
 
-/// The header as far as it is known before a byte of content was read: what stands at the front of
-/// a container that is being written, and of a streamed one for good.
-#[must_use]
-pub fn open_header(
-    state: State,
-    geometry: &Geometry,
-    codec: CodecKind,
-    level: i32,
-    zstd_version: u32,
-) -> Header {
-    Header {
-        state,
-        chunk_log2: geometry.chunk_log2,
-        codec,
-        level,
-        zstd_version,
-        placement: geometry.placement,
-        extent_chunks: geometry.extent_chunks,
-        content_size: 0,
-        chunk_count: 0,
-        data_end: 0,
-        index_offset: 0,
-        index_len: 0,
-        table_offset: 0,
-        file_size: 0,
-        slot_len: geometry.slot_len(),
-        content_crc32c: 0,
-        digest: Digest::None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::format::header;
-    use crate::limits::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN};
 
     fn container(placement: PlacementKind, lens: &[u32], last_raw: u32) -> (Header, Index) {
         let geometry = Geometry::new(16, placement);

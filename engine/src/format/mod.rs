@@ -17,6 +17,7 @@ pub mod frame;
 pub mod header;
 pub mod index;
 pub mod layout;
+pub mod recipe;
 pub mod record;
 pub mod seek_table;
 

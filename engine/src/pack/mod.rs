@@ -9,31 +9,42 @@
 //! Nothing here decides a byte of output by anything but the content and the options: not the
 //! number of cores, nor the backend, nor who finished first.
 
+mod adopt;
 mod into_file;
+mod into_stream;
+mod known;
+mod options;
+mod resume;
 mod task;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::cancel::Cancel;
-use crate::codec;
 use crate::commit::{Finish, Gate};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::{CodecKind, Header, PlacementKind, State};
-use crate::format::layout::{self, Geometry};
+use crate::format::header::Header;
+use crate::format::layout::Geometry;
+use crate::format::recipe::Recipe;
+use crate::format::record::ChunkRecord;
+use crate::journal::Checkpoint;
 use crate::limits;
-use crate::ordered::OrderedWriter;
-use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared, drain};
+use crate::pipeline::{Channel, Coordinator, Crew, RunReport, Schedule, Shared};
 use crate::placement::Placement;
 use crate::placement::sequence_set::SequenceSet;
 use crate::ring::file::{Disk, FileKind, Status};
 use crate::ring::stream::PipeEnd;
 use crate::source::stream::Feed;
 use crate::source::{Positional, Source};
-use crate::spool::Spool;
+use crate::units::ExtentNumber;
 
+use known::Known;
 use task::{Event, PackTask, Supply, Work, Written};
+
+pub use options::{Codec, Observer, PackOptions};
+pub use resume::{ResumeOptions, recorded_input, resume, resume_scheduled};
 
 /// What is packed.
 #[derive(Debug)]
@@ -53,55 +64,6 @@ pub enum Output {
     Stream(fs::File),
 }
 
-/// How chunks become frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Codec {
-    /// Raw blocks.
-    Store,
-    /// Zstandard at this level, [`limits::LEVEL_MIN`] to [`limits::LEVEL_MAX`].
-    Zstd(i32),
-}
-
-/// Options of packing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PackOptions {
-    /// How chunks become frames.
-    pub codec: Codec,
-    /// Chunk length as a power of two, [`limits::CHUNK_LOG2_MIN`] to [`limits::CHUNK_LOG2_MAX`]. An
-    /// input with too many chunks for a seek table gets larger ones.
-    pub chunk_log2: u8,
-    /// Where frames stand.
-    pub placement: PlacementKind,
-    /// Whether to make a BLAKE3 digest of the content.
-    pub blake3: bool,
-    /// Whether an existing target is replaced.
-    pub replace: bool,
-    /// Which backend to use.
-    pub io: IoMode,
-    /// Worker threads; as many as the process has cores where `None`.
-    pub threads: Option<usize>,
-    /// Whether to go past the page cache where the file systems serve that.
-    pub direct: bool,
-    /// Chunk records held in memory before they are spooled to a file, in bytes.
-    pub spool_memory: usize,
-}
-
-impl Default for PackOptions {
-    fn default() -> Self {
-        Self {
-            codec: Codec::Zstd(limits::LEVEL_DEFAULT),
-            chunk_log2: limits::CHUNK_LOG2_DEFAULT,
-            placement: PlacementKind::Dense,
-            blake3: false,
-            replace: false,
-            io: IoMode::Auto,
-            threads: None,
-            direct: true,
-            spool_memory: limits::SPOOL_MEMORY_BYTES,
-        }
-    }
-}
-
 /// What packing came to.
 #[derive(Clone, Debug)]
 pub struct PackReport {
@@ -115,8 +77,19 @@ pub struct PackReport {
     pub direct_output: Option<bool>,
     /// Bytes of holes that were not read.
     pub holes: u64,
+    /// What was gone on from, where an interrupted run was.
+    pub resumed: Option<Resumed>,
     /// Counts and tier.
     pub run: RunReport,
+}
+
+/// What a job went on from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resumed {
+    /// Bytes of content that the interrupted run's last checkpoint covered.
+    pub covered_bytes: u64,
+    /// Bytes of these that were read back as they were written, and kept.
+    pub adopted_bytes: u64,
 }
 
 /// Packs `input` into `output`.
@@ -147,38 +120,44 @@ pub fn pack_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<PackReport> {
-    check_options(options)?;
+    options.check()?;
     let shared = Shared::new(cancel);
+    let stream_path = stream_path(&input);
     let (source, name) = open_input(disk, input, options, &shared)?;
-    let named = |error: Error| match error.kind() {
-        ErrorKind::Input | ErrorKind::InputChanged => error.at(&name),
-        _ => error,
-    };
-    let job = Job { disk, source, options, schedule, shared };
+    let job = Job::new(disk, source, stream_path, options, schedule, shared);
     match output {
-        Output::Path(path) => job.into_file(&path).map_err(|error| match error.kind() {
-            ErrorKind::Output | ErrorKind::NoSpace => error.at(&path),
-            _ => named(error),
-        }),
-        Output::Stream(file) => job.into_stream(file).map_err(named),
+        Output::Path(path) => {
+            job.into_file(&path).map_err(|error| named(error, &name, Some(&path)))
+        }
+        Output::Stream(file) => job.into_stream(file).map_err(|error| named(error, &name, None)),
     }
 }
 
-fn check_options(options: &PackOptions) -> Result<()> {
-    let invalid = |what: String| Err(Error::new(ErrorKind::InvalidOptions, what));
-    let (min, max) = (limits::CHUNK_LOG2_MIN, limits::CHUNK_LOG2_MAX);
-    if !(min..=max).contains(&options.chunk_log2) {
-        return invalid(format!(
-            "a chunk of 2^{} bytes is outside 2^{min} to 2^{max}",
-            options.chunk_log2
-        ));
+/// Names the side of the job that an error is about.
+fn named(error: Error, input: &str, output: Option<&Path>) -> Error {
+    match (error.kind(), output) {
+        (ErrorKind::Input | ErrorKind::InputChanged, _) => error.at(input),
+        (
+            ErrorKind::Output | ErrorKind::NoSpace | ErrorKind::NotResumable | ErrorKind::Suspended,
+            Some(output),
+        ) => error.at(output),
+        _ => error,
     }
-    let levels = limits::LEVEL_MIN..=limits::LEVEL_MAX;
-    match options.codec {
-        Codec::Zstd(level) if !levels.contains(&level) => {
-            invalid(format!("level {level} is outside {} to {}", levels.start(), levels.end()))
+}
+
+/// Where an input stands that may turn out to be a stream.
+fn stream_path(input: &Input) -> Option<PathBuf> {
+    match input {
+        // A name of a descriptor leads elsewhere in the next process.
+        Input::Path(path)
+            if ["/dev/fd", "/dev/std", "/proc"]
+                .iter()
+                .any(|own| path.as_os_str().as_encoded_bytes().starts_with(own.as_bytes())) =>
+        {
+            None
         }
-        Codec::Zstd(_) | Codec::Store => Ok(()),
+        Input::Path(path) => Some(path.clone()),
+        Input::Stream(..) => None,
     }
 }
 
@@ -217,36 +196,42 @@ fn open_input(
 struct Job<'a> {
     disk: &'a dyn Disk,
     source: Opened,
+    /// Where the source was opened, unless it was open already.
+    stream_path: Option<PathBuf>,
     options: &'a PackOptions,
     schedule: &'a Schedule,
     shared: Arc<Shared>,
+    /// Whether what an earlier run wrote is compared with the source, which can't be known to be
+    /// the same otherwise.
+    compares: bool,
+    /// Whether it goes on from an earlier run's checkpoint, which is not this run's to throw away.
+    resumes: bool,
 }
 
-impl Job<'_> {
-    fn geometry(&self) -> Result<Geometry> {
-        let wished = self.options.chunk_log2;
-        let log2 = match &self.source {
-            Opened::Positional(source) => layout::fitting_chunk_log2(wished, source.status().len)
-                .ok_or_else(|| {
-                Error::new(ErrorKind::Input, "is larger than a container can index")
-            })?,
-            Opened::Stream(_) => wished,
-        };
-        Ok(Geometry::new(log2, self.options.placement))
+impl<'a> Job<'a> {
+    fn new(
+        disk: &'a dyn Disk,
+        source: Opened,
+        stream_path: Option<PathBuf>,
+        options: &'a PackOptions,
+        schedule: &'a Schedule,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let (compares, resumes) = (false, false);
+        Self { disk, source, stream_path, options, schedule, shared, compares, resumes }
     }
 
-    /// The header as far as it is known before a byte was read.
-    fn open_header(&self, geometry: &Geometry, state: State) -> Header {
-        let (codec, level) = match self.options.codec {
-            Codec::Store => (CodecKind::Store, 0),
-            Codec::Zstd(level) => (CodecKind::Zstd, level),
-        };
-        layout::open_header(state, geometry, codec, level, codec::zstd_version())
+    fn recipe(&self) -> Result<Recipe> {
+        self.options.recipe(match &self.source {
+            Opened::Positional(source) => Some(source.status().len),
+            Opened::Stream(_) => None,
+        })
     }
 
-    fn supply(&self, geometry: &Geometry) -> Supply {
+    /// Where extents come from, from extent `first` on where they can be had from there.
+    fn supply(&self, geometry: &Geometry, first: u64) -> Supply {
         match &self.source {
-            Opened::Positional(source) => Supply::positional(source.clone()),
+            Opened::Positional(source) => Supply::positional(source.clone(), first),
             Opened::Stream(_) => {
                 // Enough for every core to have one in work and one waiting, and one being read.
                 let portions = 2 * self.schedule.workers() + 1;
@@ -256,13 +241,14 @@ impl Job<'_> {
         }
     }
 
-    /// Runs the workers. `note` is given every extent that completed, on the calling thread.
+    /// Runs the workers, whose extents the coordinator is given as they complete; returns the
+    /// length of the content.
     fn run(
         &self,
         work: &Work,
         files: crate::ring::Files,
-        note: &mut dyn FnMut(Event, &mut Progress) -> Result<()>,
-    ) -> Result<(Progress, RunReport)> {
+        coordinator: &mut dyn Coordinator<Event>,
+    ) -> Result<(u64, RunReport)> {
         let geometry = work.geometry;
         let size = match &self.source {
             Opened::Positional(source) => source.status().len,
@@ -289,7 +275,7 @@ impl Job<'_> {
         };
         let (channel, receiver) = Channel::new(schedule.workers());
         let make_task = || PackTask::new(work, self.options.codec, channel.sender());
-        let mut progress = Progress::default();
+        let mut content_size = size;
         let report = std::thread::scope(|scope| {
             let reader = match (&self.source, &work.supply) {
                 (Opened::Stream(pipe), Supply::Stream(feed)) => {
@@ -307,41 +293,40 @@ impl Job<'_> {
                 }
                 _ => None,
             };
-            let report = crew.run(make_task, |tick| {
-                drain(&receiver, &self.shared, tick, |event| note(event, &mut progress))
-            });
+            let report = crew.run(make_task, &receiver, coordinator);
             if let Supply::Stream(feed) = &work.supply {
                 feed.stop();
             }
             if let Some(reader) = reader {
                 // A panic of the reader's has failed the job already, through its guard.
-                progress.content_size = reader.join().unwrap_or(0);
+                content_size = reader.join().unwrap_or(0);
             }
             report
         })?;
         if let Opened::Positional(source) = &self.source {
             source.check_unchanged()?;
-            progress.content_size = source.status().len;
         }
-        Ok((progress, report))
+        Ok((content_size, report))
     }
 
+    /// What the end of the container is made from.
     fn finish(
         &self,
         header: Header,
-        work: &Work,
+        work: Work,
         progress: Progress,
-        mut spool: Spool,
+        content_size: u64,
     ) -> Result<Finish> {
-        let Progress { content_size, extents, only_digest, .. } = progress;
+        let Progress { extents, only_digest, .. } = progress;
         let geometry = work.geometry;
         let chunk_count = geometry.chunk_count(content_size);
         let extent_count = geometry.extent_count(chunk_count);
+        let data_end = work.placement.data_end(extent_count);
+        let mut spool = work.known.into_spool();
         if let Some(digest) = only_digest.filter(|_| chunk_count == 1) {
             let record = spool.record(0)?;
-            spool.put(0, &[crate::format::record::ChunkRecord { chaining: digest, ..record }])?;
+            spool.put(0, &[ChunkRecord { chaining: digest, ..record }])?;
         }
-        let data_end = work.placement.data_end(extent_count);
         Ok(Finish {
             header,
             spool,
@@ -352,42 +337,19 @@ impl Job<'_> {
         })
     }
 
-    fn into_stream(self, file: fs::File) -> Result<PackReport> {
-        let failed =
-            |error| Error::from_io(ErrorKind::Output, "cannot write", error).at("standard output");
-        let pipe = PipeEnd::for_writing(file, self.shared.stop()).map_err(failed)?;
-        let temp_dir = std::env::temp_dir();
-        let scratch = self.disk.directory(&temp_dir).map_err(|error| {
-            Error::from_io(ErrorKind::Output, "cannot open the directory for scratch files", error)
-                .at(&temp_dir)
-                .hint("set TMPDIR to one that exists")
-        })?;
-        let event = Arc::clone(self.shared.event());
-        let mut writer = OrderedWriter::new(&pipe, &event);
-        let geometry = self.geometry()?;
-        let header = self.open_header(&geometry, State::Streamed);
-        writer.write(&header.encode(crate::format::Subtype::Header))?;
-        let mut spool = Spool::new(scratch, self.options.blake3, self.options.spool_memory);
-        let work = self.work(geometry, true);
-        let (progress, run) = self.run(&work, self.input_files(), &mut |event, progress| {
-            let Event { written, handed_over } = event;
-            spool.put(written.first_chunk, &written.records)?;
-            progress.note(&written);
-            writer.take(handed_over.expect("a streamed extent brings its bytes"))
-        })?;
-        let holes = progress.holes;
-        let finish = self.finish(header, &work, progress, spool)?;
-        let (header, _) = finish.write_tail(&mut StreamSink(&writer))?;
-        Ok(self.report(header, None, holes, run))
-    }
-
-    fn work(&self, geometry: Geometry, streamed: bool) -> Work {
+    /// What the workers share, to go on behind what is known.
+    fn work(&self, known: Known, streamed: bool) -> Work {
+        let geometry = *known.geometry();
+        let Checkpoint { extents, data_end, .. } = known.covered();
+        let first = if self.compares { 0 } else { extents };
         Work {
             geometry,
-            placement: Placement::new(&geometry),
-            supply: self.supply(&geometry),
+            placement: Placement::behind(&geometry, ExtentNumber(extents), data_end),
+            supply: self.supply(&geometry, first),
+            known,
             chaining: self.options.blake3,
             gate: Gate::open(),
+            output_failed: AtomicBool::new(false),
             streamed,
             shared: Arc::clone(&self.shared),
         }
@@ -417,7 +379,7 @@ impl Job<'_> {
             run.warnings.push(what.to_owned());
         }
         let source = self.is_regular().map(|source| *source.status());
-        PackReport { header, source, direct_input, direct_output, holes, run }
+        PackReport { header, source, direct_input, direct_output, holes, resumed: None, run }
     }
 
     fn is_regular(&self) -> Option<&Positional> {
@@ -428,32 +390,40 @@ impl Job<'_> {
     }
 }
 
-struct StreamSink<'a>(&'a OrderedWriter<'a>);
-
-impl crate::commit::Sink for StreamSink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.write(bytes)
-    }
-}
-
 /// What is known of the extents that completed so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
-    content_size: u64,
     extents: SequenceSet,
     /// The digest of the content, in case chunk 0 turns out to be all of it.
     only_digest: Option<[u8; 32]>,
     holes: u64,
     /// The furthest end of a completed extent.
     frontier: u64,
+    /// Extents that an earlier run wrote and that were not compared with the source yet.
+    uncompared: u64,
 }
 
 impl Progress {
+    /// The progress of a job that adopted what `covered` says.
+    fn behind(covered: &Checkpoint) -> Self {
+        Self {
+            extents: SequenceSet::of_first(covered.extents),
+            only_digest: None,
+            holes: 0,
+            frontier: covered.data_end,
+            uncompared: 0,
+        }
+    }
+
     fn note(&mut self, written: &Written) {
         let is_new = self.extents.insert(written.placed.extent().number.0);
         assert!(is_new, "an extent completes once");
-        self.only_digest = self.only_digest.or(written.only_digest);
+        self.note_digest(written.only_digest);
         self.holes += written.holes;
         self.frontier = self.frontier.max(written.placed.end());
+    }
+
+    fn note_digest(&mut self, only_digest: Option<[u8; 32]>) {
+        self.only_digest = self.only_digest.or(only_digest);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
-use super::Codec;
+use super::known::Known;
+use super::options::Codec;
 use crate::buffer::Buffer;
 use crate::checksum;
 use crate::chunker::RawExtent;
@@ -13,7 +14,7 @@ use crate::codec::{Encoder, Frame, encode_room};
 use crate::commit::Gate;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{pad_len, pad_prefix, store_len};
+use crate::format::frame::{pad_len, pad_prefix, store_len, xxh64_low};
 use crate::format::header::{CodecKind, PlacementKind};
 use crate::format::index::Entry;
 use crate::format::layout::Geometry;
@@ -22,6 +23,7 @@ use crate::limits::ALIGN;
 use crate::ordered::HandedOver;
 use crate::pipeline::Shared;
 use crate::placement::{Extent, PlacedExtent, Placement};
+use crate::planted::{self, Bug};
 use crate::ring::{Failure, FileSlot, OpKind, Span};
 use crate::source::Positional;
 use crate::source::stream::{Feed, Next, Portion};
@@ -34,9 +36,13 @@ pub(super) struct Work {
     pub(super) geometry: Geometry,
     pub(super) placement: Placement,
     pub(super) supply: Supply,
+    /// The chunks' records: those adopted, and those completed.
+    pub(super) known: Known,
     pub(super) chaining: bool,
     /// What keeps writes within the space allocated.
     pub(super) gate: Gate,
+    /// Whether a write of the output failed for another reason than want of space.
+    pub(super) output_failed: AtomicBool,
     /// Whether the output goes to a pipe.
     pub(super) streamed: bool,
     pub(super) shared: Arc<Shared>,
@@ -52,8 +58,12 @@ pub(super) enum Supply {
 }
 
 impl Supply {
-    pub(super) fn positional(source: Positional) -> Self {
-        Self::Positional { source, next: AtomicU64::new(0) }
+    pub(super) fn positional(source: Positional, first: u64) -> Self {
+        let first = match first {
+            1.. if planted::is(Bug::SequenceUnchecked) => first + 1,
+            first => first,
+        };
+        Self::Positional { source, next: AtomicU64::new(first) }
     }
 }
 
@@ -75,11 +85,18 @@ pub(super) struct Written {
     pub(super) holes: u64,
 }
 
-/// What comes over the channel: an extent written, or one to be written to a pipe.
+/// What comes over the channel.
 #[derive(Debug)]
-pub(super) struct Event {
-    pub(super) written: Written,
-    pub(super) handed_over: Option<HandedOver>,
+pub(super) enum Event {
+    /// An extent was written.
+    Written(Written),
+    /// An extent is to be written to a pipe.
+    HandedOver(Written, HandedOver),
+    /// An extent that an earlier run wrote is the same as in the source.
+    Compared {
+        /// As of [`Written`].
+        only_digest: Option<[u8; 32]>,
+    },
 }
 
 /// The task.
@@ -106,6 +123,71 @@ impl<'a> PackTask<'a> {
         match self.work.supply {
             Supply::Positional { .. } => FileSlot(1),
             Supply::Stream(_) => FileSlot(0),
+        }
+    }
+
+    fn unit(
+        &self,
+        raw: RawExtent,
+        runs: Vec<Range<usize>>,
+        portion: Option<Portion>,
+    ) -> Result<Unit> {
+        let number = raw.number().0;
+        let known = if number < self.work.known.covered().extents {
+            Some(self.work.known.extent(number)?.0)
+        } else {
+            None
+        };
+        Ok(Unit { known, ..Unit::new(raw, runs, portion) })
+    }
+
+    /// Makes what is to be written of the extent, or compares it with what was.
+    fn make(&mut self, unit: &mut Unit, raw: &mut [u8], output: &mut [u8]) -> Result<()> {
+        match unit.known.take() {
+            Some(records) => {
+                self.compare(unit, &records, raw)?;
+                unit.known = Some(records);
+                Ok(())
+            }
+            None => self.encode(unit, raw, output),
+        }
+    }
+
+    /// Compares the extent with what an earlier run packed of it, by every checksum that it left.
+    fn compare(&self, unit: &mut Unit, records: &[ChunkRecord], raw: &mut [u8]) -> Result<()> {
+        let mut chunks = unit.raw.chunks();
+        for (sequence, record) in (unit.raw.first().0..).zip(records) {
+            self.work.shared.check()?;
+            let differs = || {
+                let what = "the input differs from what was packed before the interruption";
+                let error = Error::new(ErrorKind::NotResumable, what).sequence(sequence);
+                error.hint("give the same input again, or pack this one anew")
+            };
+            let range = chunks.next().ok_or_else(differs)?.range;
+            let start = unit.raw.raw_offset() + range.start as u64;
+            let raw = &mut raw[range.clone()];
+            unit.clear_holes(&range, raw);
+            let same = raw.len() == record.entry.raw_len as usize
+                && checksum::crc32c(raw) == record.entry.raw_crc32c
+                && xxh64_low(raw) == record.xxh64_low
+                && (!self.work.chaining
+                    || raw.is_empty()
+                    || digest::chaining_value(raw, start, false) == record.chaining);
+            if !same {
+                return Err(differs());
+            }
+            if self.work.chaining && sequence == 0 && records.len() == 1 {
+                unit.only_digest = Some(digest::chaining_value(raw, 0, true));
+            }
+        }
+        match chunks.next() {
+            // Longer than what was packed, though that ended here.
+            Some(chunk) => {
+                let what = "the input goes on where it ended before the interruption";
+                let error = Error::new(ErrorKind::NotResumable, what).sequence(chunk.sequence.0);
+                Err(error.hint("give the same input again, or pack this one anew"))
+            }
+            None => Ok(()),
         }
     }
 
@@ -164,7 +246,7 @@ impl<'a> PackTask<'a> {
         Ok(())
     }
 
-    fn written(&self, unit: Unit) -> Written {
+    fn written(&self, unit: &Unit) -> Written {
         let placed = unit.placed.expect("a written extent was placed");
         let records = unit.frames.iter().map(|encoded| encoded.record(placed.offset())).collect();
         Written {
@@ -197,6 +279,8 @@ pub(super) struct Unit {
     placed: Option<PlacedExtent>,
     only_digest: Option<[u8; 32]>,
     holes: u64,
+    /// What an earlier run wrote of it, to be compared instead of written again.
+    known: Option<Vec<ChunkRecord>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -237,6 +321,7 @@ impl Unit {
             placed: None,
             only_digest: None,
             holes: 0,
+            known: None,
         }
     }
 
@@ -283,7 +368,8 @@ impl Task for PackTask<'_> {
                     spans.push(Span { offset: from, at, len: (to - from) as usize, need });
                     runs.push(at..at + need);
                 }
-                Ok(Claim::Unit(Unit::new(raw, runs, None), Input::Read(FileSlot(0), spans)))
+                let unit = self.unit(raw, runs, None)?;
+                Ok(Claim::Unit(unit, Input::Read(FileSlot(0), spans)))
             }
             Supply::Stream(feed) => match feed.next() {
                 Next::Later => Ok(Claim::Later),
@@ -292,7 +378,7 @@ impl Task for PackTask<'_> {
                     let len = portion.len;
                     let raw = RawExtent::with_len(geometry, portion.number, len as u64);
                     let whole = std::iter::once(0..len).collect();
-                    Ok(Claim::Unit(Unit::new(raw, whole, Some(portion)), Input::Held))
+                    Ok(Claim::Unit(self.unit(raw, whole, Some(portion))?, Input::Held))
                 }
             },
         }
@@ -306,13 +392,16 @@ impl Task for PackTask<'_> {
     ) -> Result<()> {
         match (unit.portion.take(), input) {
             (Some(Portion { mut memory, .. }), _) => {
-                self.encode(unit, &mut memory, output)?;
+                self.make(unit, &mut memory, output)?;
                 if let Supply::Stream(feed) = &self.work.supply {
                     feed.give_back(memory);
                 }
             }
-            (None, Some(input)) => self.encode(unit, input, output)?,
+            (None, Some(input)) => self.make(unit, input, output)?,
             (None, None) => unreachable!("a unit has its input in a portion or in a buffer"),
+        }
+        if unit.known.is_some() {
+            return Ok(());
         }
         let extent = Extent { number: unit.raw.number(), len: unit.len };
         if self.work.placement.publish(extent) {
@@ -322,6 +411,9 @@ impl Task for PackTask<'_> {
     }
 
     fn place(&mut self, unit: &mut Unit) -> Result<Placing> {
+        if unit.known.is_some() {
+            return Ok(Placing::Nothing);
+        }
         let extent = Extent { number: unit.raw.number(), len: unit.len };
         let Some(placed) = self.work.placement.place(extent) else {
             return Ok(Placing::Later);
@@ -332,6 +424,9 @@ impl Task for PackTask<'_> {
         }
         if !self.work.gate.enter(placed.end()) {
             return Ok(Placing::Later);
+        }
+        if planted::is(Bug::InFlightNamed) {
+            self.send(Event::Written(self.written(unit)))?;
         }
         let span = Span::exact(placed.offset().0, 0, unit.write_len);
         Ok(Placing::Write(self.output_slot(), vec![span]))
@@ -345,7 +440,7 @@ impl Task for PackTask<'_> {
             zeros: unit.len - unit.write_len as u64,
             back: self.back.clone(),
         };
-        self.send(Event { written: self.written(unit), handed_over: Some(handed_over) })
+        self.send(Event::HandedOver(self.written(&unit), handed_over))
     }
 
     fn reclaim(&mut self) -> Option<Buffer> {
@@ -353,8 +448,14 @@ impl Task for PackTask<'_> {
     }
 
     fn complete(&mut self, unit: Unit) -> Result<()> {
+        if unit.known.is_some() {
+            return self.send(Event::Compared { only_digest: unit.only_digest });
+        }
         self.work.gate.leave();
-        self.send(Event { written: self.written(unit), handed_over: None })
+        if planted::is(Bug::InFlightNamed) {
+            return Ok(());
+        }
+        self.send(Event::Written(self.written(&unit)))
     }
 
     fn failed(&mut self, unit: Unit, kind: OpKind, offset: u64, failure: Failure) -> Result<()> {
@@ -372,6 +473,10 @@ impl Task for PackTask<'_> {
                 Error::from_io(ErrorKind::Input, "cannot read", error).offset(offset)
             }
             (OpKind::Write, Failure::Os(error)) => {
+                // M1: noted here, since another failure may have been the job's first.
+                if !matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) {
+                    self.work.output_failed.store(true, Ordering::SeqCst);
+                }
                 let error = Error::from_io(ErrorKind::Output, "cannot write", error);
                 error.sequence(sequence).offset(offset)
             }

@@ -37,21 +37,44 @@ impl<E> Channel<E> {
     }
 }
 
-/// Hands every event to `note` until the senders are gone, or the job is stopped; calls `tick` now
-/// and then.
+/// What the calling thread does while the workers run.
+pub trait Coordinator<E> {
+    /// Takes note of something that a worker completed.
+    ///
+    /// # Errors
+    /// Fatal ones: the job ends with them.
+    fn event(&mut self, event: E) -> Result<()>;
+
+    /// Does what is due by the clock. Called about ten times a second.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    fn tick(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<E, F: FnMut(E) -> Result<()>> Coordinator<E> for F {
+    fn event(&mut self, event: E) -> Result<()> {
+        self(event)
+    }
+}
+
+/// Hands every event to the coordinator until the senders are gone, or the job is stopped; calls
+/// `tick`, and the coordinator's, now and then.
 ///
 /// # Errors
-/// Those of `note`.
-pub fn drain<E>(
+/// Those of the coordinator.
+pub(super) fn drain<E>(
     receiver: &Receiver<E>,
     shared: &Shared,
-    tick: &mut dyn FnMut(),
-    mut note: impl FnMut(E) -> Result<()>,
+    coordinator: &mut dyn Coordinator<E>,
+    tick: &dyn Fn(),
 ) -> Result<()> {
     let mut last_tick = Instant::now();
     loop {
         match receiver.recv_timeout(TICK) {
-            Ok(event) => note(event)?,
+            Ok(event) => coordinator.event(event)?,
             // A worker that never started has a sender that is never dropped.
             Err(RecvTimeoutError::Timeout) if shared.check().is_err() => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -59,6 +82,7 @@ pub fn drain<E>(
         }
         if last_tick.elapsed() >= TICK {
             tick();
+            coordinator.tick()?;
             last_tick = Instant::now();
         }
     }

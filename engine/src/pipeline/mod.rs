@@ -13,6 +13,7 @@
 mod channel;
 mod shared;
 
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::Pool;
@@ -22,7 +23,9 @@ use crate::ring::{Backend, BackendConfig, BackendKind, Disk, Files, Tier, affini
 use crate::stats::RingCounters;
 use crate::worker::{Task, Turn, Worker};
 
-pub use channel::{Channel, drain};
+use channel::drain;
+
+pub use channel::{Channel, Coordinator};
 pub use shared::Shared;
 
 /// How workers are run.
@@ -124,15 +127,17 @@ pub struct RunReport {
 }
 
 impl Crew<'_> {
-    /// Runs a worker for each core, each with a task of its own from `make_task`, while
-    /// `coordinate` runs on the calling thread; it should return when the tasks are gone.
+    /// Runs a worker for each core, each with a task of its own from `make_task`, while the
+    /// coordinator takes what they send to `receiver` on the calling thread. It is given every
+    /// event, also of a job that failed, unless it failed itself.
     ///
     /// # Errors
     /// The first that a worker or the coordinator reported.
-    pub fn run<T: Task>(
+    pub fn run<T: Task, E>(
         &self,
         make_task: impl Fn() -> T + Sync,
-        coordinate: impl FnOnce(&mut dyn FnMut()) -> Result<()>,
+        receiver: &Receiver<E>,
+        coordinator: &mut dyn Coordinator<E>,
     ) -> Result<RunReport> {
         let threads = self.schedule.workers();
         let report = Mutex::new(RunReport { threads, ..RunReport::default() });
@@ -167,16 +172,30 @@ impl Crew<'_> {
                     }
                 }
                 let _guard = self.shared.guard();
-                if let Err(error) = coordinate(&mut || note_io_workers()) {
+                let result = drain(receiver, &self.shared, coordinator, &note_io_workers);
+                if let Err(error) = result {
                     self.shared.fail(error);
                 }
                 // Y1: the scope ends when every worker was dropped, and a backend waits in its
                 // drop.
             }),
             Schedule::Inline(count) => {
-                let result = self.run_inline(*count, &make_task, &mut noted());
-                if let Err(error) = result.and_then(|()| coordinate(&mut || {})) {
-                    self.shared.fail(error);
+                let mut take = || {
+                    let events = std::iter::from_fn(|| receiver.try_recv().ok());
+                    let taken = events.map(|event| coordinator.event(event));
+                    taken.collect::<Result<Vec<()>>>().map(|taken| !taken.is_empty())
+                };
+                let result = self.run_inline(*count, &make_task, &mut take, &mut noted());
+                match result {
+                    // What was sent before a worker failed is news all the same.
+                    Err(InlineError::Worker(error)) => {
+                        self.shared.fail(error);
+                        if let Err(error) = take() {
+                            self.shared.fail(error);
+                        }
+                    }
+                    Err(InlineError::Coordinator(error)) => self.shared.fail(error),
+                    Ok(()) => {}
                 }
             }
         }
@@ -252,17 +271,18 @@ impl Crew<'_> {
         &self,
         count: usize,
         make_task: &impl Fn() -> T,
+        take: &mut dyn FnMut() -> Result<bool>,
         report: &mut RunReport,
-    ) -> Result<()> {
+    ) -> Result<(), InlineError> {
         let mut workers = Vec::new();
         for _ in 0..count {
-            workers.push(self.start(make_task(), report)?);
+            workers.push(self.start(make_task(), report).map_err(InlineError::Worker)?);
         }
         while !workers.is_empty() {
             let mut moved = false;
             let mut left = Vec::new();
             for mut worker in workers {
-                match worker.turn()? {
+                match worker.turn().map_err(InlineError::Worker)? {
                     Turn::Done => {
                         report.counters += worker.backend().counters();
                         moved = true;
@@ -273,11 +293,18 @@ impl Crew<'_> {
                     }
                 }
             }
+            moved |= take().map_err(InlineError::Coordinator)?;
             assert!(moved, "every worker waits for another: a deadlock");
             workers = left;
         }
         Ok(())
     }
+}
+
+/// Who ended a run on one thread.
+enum InlineError {
+    Worker(Error),
+    Coordinator(Error),
 }
 
 #[cfg(test)]
@@ -384,11 +411,10 @@ mod tests {
                 shared: &shared,
                 done: channel.sender(),
             },
-            |tick| {
-                drain(&receiver, &shared, tick, |unit| {
-                    done.push(unit);
-                    Ok(())
-                })
+            &receiver,
+            &mut |unit| {
+                done.push(unit);
+                Ok(())
             },
         );
         done.sort_unstable();

@@ -29,8 +29,10 @@ impl Shared {
         let wake = Arc::clone(&event);
         // Kept as long as `stop` is: the job's own.
         stop.on_cancel(move || wake.advance()).keep();
-        let pass_on = stop.clone();
-        let owner = cancel.on_cancel(move || pass_on.cancel());
+        let (pass_on, asked) = (stop.clone(), cancel.clone());
+        let owner = cancel.on_cancel(move || {
+            if asked.is_suspended() { pass_on.suspend() } else { pass_on.cancel() }
+        });
         Arc::new(Self { stop, first: Mutex::new(None), event, _owner: owner })
     }
 

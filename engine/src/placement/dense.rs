@@ -45,12 +45,13 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// A table whose extent 0 stands at `start`, which is not 0.
+    /// A table whose first extent is `first` and stands at `start`, which is not 0. The extents
+    /// before it are written and nobody asks for them.
     #[must_use]
-    pub fn new(start: u64) -> Self {
+    pub fn new(first: ExtentNumber, start: u64) -> Self {
         assert!(start > 0, "offset 0 means unknown");
         let table = Self { segments: [const { OnceLock::new() }; SEGMENTS] };
-        table.cell(0).offset.store(start, SeqCst);
+        table.cell(first.0).offset.store(start, SeqCst);
         table
     }
 
@@ -113,7 +114,7 @@ mod tests {
             (0..1500).flat_map(|i| [2 * i + 1, 2 * i]).collect(),
         ];
         for order in orders {
-            let table = Dense::new(4096);
+            let table = Dense::new(ExtentNumber(0), 4096);
             let mut published = std::collections::HashSet::new();
             for &number in &order {
                 table.publish(ExtentNumber(number), len(number));
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn an_offset_waits_for_the_lengths_before_it_alone() {
-        let table = Dense::new(4096);
+        let table = Dense::new(ExtentNumber(0), 4096);
         assert!(!table.publish(ExtentNumber(1), 8192));
         assert_eq!(table.offset(ExtentNumber(1)), None);
         assert!(table.publish(ExtentNumber(0), 4096));
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn p1_cores_racing_leave_no_offset_unset() {
         const EXTENTS: u64 = 20_000;
-        let table = Dense::new(4096);
+        let table = Dense::new(ExtentNumber(0), 4096);
         let next = AtomicU64::new(0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -162,9 +163,20 @@ mod tests {
     }
 
     #[test]
+    fn a_table_goes_on_behind_what_is_written() {
+        let table = Dense::new(ExtentNumber(5000), 1 << 30);
+        assert_eq!(table.offset(ExtentNumber(4999)), None);
+        table.publish(ExtentNumber(5001), 4096);
+        table.publish(ExtentNumber(5000), 8192);
+        assert_eq!(table.offset(ExtentNumber(5000)), Some(1 << 30));
+        assert_eq!(table.offset(ExtentNumber(5001)), Some((1 << 30) + 8192));
+        assert_eq!(table.offset(ExtentNumber(5002)), Some((1 << 30) + 12288));
+    }
+
+    #[test]
     #[should_panic(expected = "published once")]
     fn p2_a_second_publication_is_a_bug() {
-        let table = Dense::new(4096);
+        let table = Dense::new(ExtentNumber(0), 4096);
         table.publish(ExtentNumber(5), 4096);
         table.publish(ExtentNumber(5), 4096);
     }

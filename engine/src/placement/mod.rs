@@ -63,11 +63,12 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// The placement of `geometry`, with nothing placed.
+    /// The placement of `geometry` from extent `first` on, the extents before it ending at
+    /// `data_end`.
     #[must_use]
-    pub fn new(geometry: &Geometry) -> Self {
+    pub fn behind(geometry: &Geometry, first: ExtentNumber, data_end: u64) -> Self {
         match geometry.placement {
-            PlacementKind::Dense => Self::Dense(Box::new(Dense::new(HEADER_LEN as u64))),
+            PlacementKind::Dense => Self::Dense(Box::new(Dense::new(first, data_end))),
             PlacementKind::Slots => Self::Slots { slot_len: geometry.slot_len() },
         }
     }

@@ -17,6 +17,12 @@ pub struct SequenceSet {
 }
 
 impl SequenceSet {
+    /// The set of the numbers below `count`.
+    #[must_use]
+    pub fn of_first(count: u64) -> Self {
+        Self { prefix: count, beyond: BTreeSet::new() }
+    }
+
     /// Adds a number; `false` where it was there already.
     pub fn insert(&mut self, number: u64) -> bool {
         if number < self.prefix || !self.beyond.insert(number) {
@@ -58,5 +64,7 @@ mod tests {
             assert!(set.complete(4) && !set.complete(3) && !set.complete(5));
             assert!(set.insert(9) && !set.complete(4));
         }
+        let mut set = SequenceSet::of_first(7);
+        assert!(set.complete(7) && !set.insert(6) && set.insert(7) && set.complete(8));
     }
 }

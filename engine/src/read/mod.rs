@@ -21,7 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{Digest, Header, MAGIC, State};
 use crate::format::index::{self, Index};
 use crate::format::layout::{self, Geometry, Tail};
-use crate::format::{Fault, FormatError, Subtype, frame, seek_table};
+use crate::format::recipe::Recipe;
+use crate::format::{Cursor, Fault, FormatError, Subtype, frame, seek_table};
 use crate::limits::{ALIGN, HEADER_LEN};
 use crate::ring::file::{Disk, File, FileKind, Status};
 use crate::units::{FileOffset, Sequence, align_down, align_up};
@@ -419,9 +420,7 @@ fn read_trailing_header(raw: &Raw<'_>, front: &Header) -> Result<Header> {
         let bytes = raw.read(offset, len)?;
         let Ok(header) = Header::decode(&bytes, Subtype::TrailingHeader) else { continue };
         // Both were made by one run: they differ in what was not known at the front.
-        let Header { state, codec, level, zstd_version, .. } = header;
-        let expected =
-            layout::open_header(state, &Geometry::of(&header), codec, level, zstd_version);
+        let expected = Recipe::of(&header).open_header(header.state, header.run);
         if header.state == State::Streamed && *front == expected {
             return Ok(header);
         }
@@ -429,23 +428,86 @@ fn read_trailing_header(raw: &Raw<'_>, front: &Header) -> Result<Header> {
     Err(missing())
 }
 
+/// Reads the index piece by piece. An entry is kept only where the layout leads up to it and so
+/// many bytes of the file say so: a hole in the file's place backs no number of chunks (V1).
 fn read_index(raw: &Raw<'_>, header: &Header) -> Result<Index> {
     let chaining = header.digest != Digest::None;
     let mut index = Index::default();
+    let mut check = layout::IndexCheck::new(header);
+    let mut wrong = None;
     let mut offset = header.index_offset;
-    // V1: frame by frame, each checked before the next is read: a hole in the file's place backs no
-    // number of chunks.
+    let misfit = |(sequence, error)| raw.refused(error, header.index_offset).sequence(sequence);
     for run in index::runs(header.chunk_count, chaining) {
-        let len = index::frame_len(run.end - run.start, chaining);
+        let count = run.end - run.start;
+        let len = index::frame_len(count, chaining);
         let refused = |error| raw.refused(error, offset);
-        let prefix = raw.read(offset, index::PREFIX_LEN as u64)?;
-        Index::check_prefix(&prefix, &run, chaining).map_err(refused)?;
-        index.append(&raw.read(offset, len)?, run, chaining).map_err(refused)?;
+        let mut pieces = Pieces { raw, at: offset, end: offset + len, held: Vec::new(), from: 0 };
+        let prefix = pieces.next(index::PREFIX_LEN)?;
+        Index::check_prefix(prefix, &run, chaining).map_err(refused)?;
+        let mut sum = Whole::default();
+        sum.append(crc32c(&prefix[8..]), prefix.len() - 8);
+        for part in parts(count) {
+            let bytes = pieces.next(part * index::ENTRY_LEN)?;
+            sum.append(crc32c(bytes), bytes.len());
+            let mut fields = Cursor::new(bytes);
+            for _ in 0..part {
+                let entry = index::Entry::decode(&mut fields).map_err(refused)?;
+                // What doesn't fit is told once it is known whether the checksum does.
+                match wrong.is_none().then(|| check.entry(&entry)) {
+                    Some(Ok(())) => index.entries.push(entry),
+                    Some(Err(misfit)) => wrong = Some(misfit),
+                    None => {}
+                }
+            }
+        }
+        for part in parts(if chaining { count } else { 0 }) {
+            let bytes = pieces.next(part * index::CHAINING_LEN)?;
+            sum.append(crc32c(bytes), bytes.len());
+            if wrong.is_none() {
+                index.chaining.extend(bytes.as_chunks().0);
+            }
+        }
+        if sum.value().to_le_bytes() != pieces.next(index::SUFFIX_LEN)? {
+            return Err(refused(FormatError::damaged("the index doesn't match its checksum")));
+        }
+        if let Some(wrong) = wrong {
+            return Err(misfit(wrong));
+        }
         offset += len;
     }
-    layout::check_index(header, &index)
-        .map_err(|(sequence, error)| raw.refused(error, header.index_offset).sequence(sequence))?;
+    check.end().map_err(misfit)?;
     Ok(index)
+}
+
+/// `count` in parts of which each fits into [`PIECE_BYTES`].
+fn parts(count: u64) -> impl Iterator<Item = usize> {
+    const MOST: u64 = (PIECE_BYTES / index::CHAINING_LEN) as u64;
+    (0..count.div_ceil(MOST)).map(move |part| (count - part * MOST).min(MOST) as usize)
+}
+
+/// A part of the file in order, read [`PIECE_BYTES`] at a time.
+struct Pieces<'a> {
+    raw: &'a Raw<'a>,
+    at: u64,
+    end: u64,
+    held: Vec<u8>,
+    from: usize,
+}
+
+impl Pieces<'_> {
+    /// The next `len` bytes; no more than [`PIECE_BYTES`], nor than are left.
+    fn next(&mut self, len: usize) -> Result<&[u8]> {
+        if self.held.len() - self.from < len {
+            self.held.drain(..self.from);
+            self.from = 0;
+            let step = (self.end - self.at).min(PIECE_BYTES as u64);
+            self.held.extend(self.raw.read(self.at, step)?);
+            self.at += step;
+        }
+        let bytes = &self.held[self.from..self.from + len];
+        self.from += len;
+        Ok(bytes)
+    }
 }
 
 fn read_table(

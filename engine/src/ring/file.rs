@@ -4,12 +4,12 @@
 //! of extents go through a [`Backend`] instead. Everything that a crash could leave half done is
 //! behind these traits, so that the simulator sees every step of it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Backend, BackendConfig, BackendKind};
 
@@ -45,6 +45,10 @@ pub struct Status {
     pub modified: SystemTime,
     /// Device and inode number.
     pub identity: (u64, u64),
+    /// Names that lead to it.
+    pub links: u64,
+    /// Time of the last change to its content or attributes, which no call sets back.
+    pub changed: SystemTime,
 }
 
 /// Attributes that a finished file takes over.
@@ -84,6 +88,16 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// As `pread`.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Forgets what the page cache holds of the file and the medium should have too, so that later
+    /// reads show the medium. After a failed sync the two differ, and only the cache has the new
+    /// bytes. What is still to be written stays.
+    ///
+    /// The kernel takes it for advice: a page that is dirty, mapped or being read may stay cached.
+    ///
+    /// # Errors
+    /// As `posix_fadvise`.
+    fn drop_cache(&self) -> io::Result<()>;
 
     /// Writes `bytes` at `offset`; may write less.
     ///
@@ -162,11 +176,13 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// `AlreadyExists` where anything has the name, else as `openat`.
     fn create_new(&self, name: &OsStr, direct: bool) -> io::Result<Arc<dyn File>>;
 
-    /// Opens an existing regular file for reading and writing without following a link.
+    /// Opens an existing regular file for reading and writing without following a link, past the
+    /// page cache where the file system serves that and `direct` asks for it. One of this user's
+    /// that doesn't let him write is made to, and his alone.
     ///
     /// # Errors
     /// As `openat`.
-    fn open_existing(&self, name: &OsStr) -> io::Result<Arc<dyn File>>;
+    fn open_existing(&self, name: &OsStr, direct: bool) -> io::Result<Arc<dyn File>>;
 
     /// A nameless file for passing use, freed when closed.
     ///
@@ -186,6 +202,18 @@ pub trait Directory: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Whether a file in it was made by whom this process acts for, and no one else: what it says
+    /// may be acted on.
+    fn is_own(&self, _status: &Status) -> bool {
+        true
+    }
+
+    /// The names in it, in no order, without `.` and `..`.
+    ///
+    /// # Errors
+    /// As `getdents64`.
+    fn list(&self) -> io::Result<Vec<OsString>>;
+
     /// Renames within the directory, as `renameat2`.
     ///
     /// # Errors
@@ -203,6 +231,10 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// # Errors
     /// As `fsync`.
     fn sync(&self) -> io::Result<()>;
+
+    /// Lets `time` go by before a lock is tried again. On a simulated disk none does, and only what
+    /// would end meanwhile ends.
+    fn pause(&self, time: Duration);
 }
 
 /// A disk: where files are opened, and where the backends for them come from.
@@ -234,6 +266,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn creation_mode(&self) -> u32 {
         0o600
     }
+
+    /// Names one run: random bytes, others at each call.
+    ///
+    /// # Panics
+    /// Where the system has no random bytes to give.
+    fn run_id(&self) -> [u8; 16];
 
     /// Makes a backend for the calling thread.
     ///

@@ -32,6 +32,7 @@ pub mod pwrite;
 pub mod sim;
 pub mod stream;
 pub mod uring;
+pub mod whole;
 
 use std::sync::Arc;
 

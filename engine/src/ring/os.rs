@@ -9,14 +9,15 @@
 //! (`statx(STATX_DIOALIGN)`) at no coarser a grid than ours, and not btrfs, which takes direct
 //! writes and buffers them after all.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, openat, renameat2};
@@ -40,6 +41,15 @@ impl Disk for OsDisk {
         let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
         let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
         0o666 & !mask.unwrap_or(0o077)
+    }
+
+    fn run_id(&self) -> [u8; 16] {
+        use rustix::rand::{GetRandomFlags, getrandom};
+        let mut id = [0; 16];
+        // So few bytes come whole or not at all; a signal may come first.
+        let given = rustix::io::retry_on_intr(|| getrandom(&mut id, GetRandomFlags::empty()));
+        assert_eq!(given, Ok(id.len()), "the kernel has random bytes");
+        id
     }
 
     fn kind(&self, path: &Path) -> io::Result<FileKind> {
@@ -127,6 +137,10 @@ impl File for OsFile {
         self.0.read_at(bytes, offset)
     }
 
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.0.write_at(bytes, offset)
     }
@@ -203,6 +217,21 @@ impl OsDirectory {
     }
 }
 
+impl OsDirectory {
+    /// Opens a regular file of this user's, after making it writable for him and his alone.
+    fn open_own(&self, name: &OsStr) -> io::Result<fs::File> {
+        let found = self.open_at(name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty())?;
+        let status = status_of(&rustix::fs::fstat(&found)?);
+        if status.kind != FileKind::Regular || !self.is_own(&status) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        // By descriptor: the name may lead elsewhere by now.
+        let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open(path)
+    }
+}
+
 const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 impl Directory for OsDirectory {
@@ -211,9 +240,16 @@ impl Directory for OsDirectory {
         OsFile::adopt(self.open_at(name, flags, OWNER_ONLY)?, direct)
     }
 
-    fn open_existing(&self, name: &OsStr) -> io::Result<Arc<dyn File>> {
+    fn open_existing(&self, name: &OsStr, direct: bool) -> io::Result<Arc<dyn File>> {
         let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        OsFile::adopt(self.open_at(name, flags, Mode::empty())?, false)
+        let opened = match self.open_at(name, flags, Mode::empty()) {
+            // A partial file that has its final mode already, which may let nobody write.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.open_own(name).map_err(|_| error)
+            }
+            opened => opened,
+        };
+        OsFile::adopt(opened?, direct)
     }
 
     fn scratch(&self) -> io::Result<Arc<dyn File>> {
@@ -240,10 +276,26 @@ impl Directory for OsDirectory {
         }
     }
 
+    fn list(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     fn is_ours(&self, status: &Status) -> bool {
         // Root gives a partial file to the input's owner before it is published.
         let me = nix::unistd::geteuid();
         me.is_root() || status.uid == me.as_raw()
+    }
+
+    fn is_own(&self, status: &Status) -> bool {
+        status.uid == nix::unistd::geteuid().as_raw()
     }
 
     fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()> {
@@ -268,6 +320,10 @@ impl Directory for OsDirectory {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 fn status_of(stat: &rustix::fs::Stat) -> Status {
@@ -278,9 +334,6 @@ fn status_of(stat: &rustix::fs::Stat) -> Status {
         FileType::BlockDevice => FileKind::BlockDevice,
         _ => FileKind::Stream,
     };
-    // The nanoseconds count forward from the second, before 1970 too.
-    let seconds = Duration::from_secs(stat.st_mtime.unsigned_abs());
-    let second = if stat.st_mtime < 0 { UNIX_EPOCH - seconds } else { UNIX_EPOCH + seconds };
     Status {
         kind,
         len: if kind == FileKind::Regular { stat.st_size as u64 } else { 0 },
@@ -288,9 +341,18 @@ fn status_of(stat: &rustix::fs::Stat) -> Status {
         mode: stat.st_mode & 0o777,
         uid: stat.st_uid,
         gid: stat.st_gid,
-        modified: second + Duration::from_nanos(stat.st_mtime_nsec),
+        modified: time(stat.st_mtime, stat.st_mtime_nsec),
         identity: (stat.st_dev, stat.st_ino),
+        links: stat.st_nlink,
+        changed: time(stat.st_ctime, stat.st_ctime_nsec),
     }
+}
+
+fn time(seconds: i64, nanos: u64) -> SystemTime {
+    // The nanoseconds count forward from the second, before 1970 too.
+    let from_epoch = Duration::from_secs(seconds.unsigned_abs());
+    let second = if seconds < 0 { UNIX_EPOCH - from_epoch } else { UNIX_EPOCH + from_epoch };
+    second + Duration::from_nanos(nanos)
 }
 
 fn flags(file: &impl AsFd) -> io::Result<OFlag> {
@@ -345,4 +407,64 @@ fn serves_direct(file: &fs::File) -> bool {
     let told = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::DIOALIGN);
     let fits = |align: u32| align > 0 && (ALIGN as u32).is_multiple_of(align);
     told && fits(stat.stx_dio_mem_align) && fits(stat.stx_dio_offset_align)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Arc<dyn Directory>) {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = OsDisk.directory(folder.path()).unwrap();
+        (folder, opened)
+    }
+
+    #[test]
+    fn a_folder_lists_what_is_in_it_each_time() {
+        let (path, folder) = folder();
+        assert!(folder.list().unwrap().is_empty());
+        let odd = OsStr::from_bytes(b"no \xff text");
+        folder.create_new(odd, false).unwrap();
+        fs::create_dir(path.path().join("sub")).unwrap();
+        for _ in 0..2 {
+            let mut names = folder.list().unwrap();
+            names.sort();
+            assert_eq!(names, [odd, OsStr::new("sub")]);
+        }
+    }
+
+    #[test]
+    fn runs_have_names_of_their_own() {
+        let ids: std::collections::BTreeSet<_> = (0..100).map(|_| OsDisk.run_id()).collect();
+        assert_eq!(ids.len(), 100);
+    }
+
+    #[test]
+    fn an_existing_file_is_opened_as_a_new_one_is_and_dropping_its_cache_loses_nothing() {
+        let (_path, folder) = folder();
+        let name = OsStr::new("a");
+        for direct in [false, true] {
+            let new = folder.create_new(name, direct).unwrap();
+            let again = folder.open_existing(name, direct).unwrap();
+            assert_eq!(again.is_direct(), new.is_direct());
+            assert!(direct || !again.is_direct());
+            new.leave_direct().unwrap();
+            new.write_at(b"dirty", 0).unwrap();
+            new.drop_cache().unwrap();
+            new.sync_data().unwrap();
+            new.drop_cache().unwrap();
+            let mut bytes = [0; 5];
+            assert_eq!(new.read_at(&mut bytes, 0).unwrap(), 5);
+            assert_eq!(&bytes, b"dirty");
+            folder.unlink(name).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_pause_takes_its_time() {
+        let (_path, folder) = folder();
+        let before = std::time::Instant::now();
+        folder.pause(Duration::from_millis(5));
+        assert!(before.elapsed() >= Duration::from_millis(5));
+    }
 }

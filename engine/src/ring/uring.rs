@@ -25,6 +25,7 @@ use super::op::{Completed, Op, OpKind};
 use super::probe::{LADDER, RingFlags};
 use super::{Backend, BackendConfig, BackendKind, Files, Tier, Wait};
 use crate::buffer::Buffer;
+use crate::planted::{self, Bug};
 use crate::stats::RingCounters;
 
 /// The backend.
@@ -185,6 +186,9 @@ impl Backend for Uring {
         while !self.table.is_empty() {
             self.fill();
             self.enter(usize::from(wait == Wait::ForOne))?;
+            if planted::is(Bug::BufferReusedEarly) {
+                self.table.scribble();
+            }
             self.reap(done)?;
             if wait == Wait::No || done.len() > before {
                 break;

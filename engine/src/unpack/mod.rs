@@ -17,7 +17,7 @@ use crate::commit::{Ahead, Gate, Partial, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::ordered::OrderedWriter;
-use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared, drain};
+use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared};
 use crate::placement::sequence_set::SequenceSet;
 use crate::read::Container;
 use crate::ring::Files;
@@ -131,7 +131,7 @@ impl Job<'_> {
         let content_size = self.container.header().content_size;
         let gate = Gate::open();
         let whole = align_up(content_size);
-        let mut ahead = Ahead::new(&file, &gate, whole, data_parts(&self.container));
+        let mut ahead = Ahead::new(&file, &gate, 0..whole, data_parts(&self.container));
         let mut frontier = 0;
         let mut holes = Holes::default();
         let files = vec![Arc::clone(self.container.file()), Arc::clone(&file)];
@@ -161,7 +161,7 @@ impl Job<'_> {
         file.sync_all().map_err(failed("cannot make the attributes durable"))?;
         self.shared.check()?;
         let direct_output = Some(file.is_direct());
-        run.warnings.extend(partial.took_over());
+        run.warnings.extend(partial.took_over().map(str::to_owned));
         partial.publish()?;
         Ok(self.report(direct_output, hole_bytes, run))
     }
@@ -208,13 +208,11 @@ impl Job<'_> {
         let mut hole_bytes = 0;
         let report = crew.run(
             || UnpackTask::new(&work, channel.sender()),
-            |tick| {
-                drain(&receiver, &self.shared, tick, |restored: Restored| {
-                    assert!(extents.insert(restored.number), "an extent completes once");
-                    hole_bytes +=
-                        restored.holes.iter().map(|hole| hole.end - hole.start).sum::<u64>();
-                    note(restored)
-                })
+            &receiver,
+            &mut |restored: Restored| {
+                assert!(extents.insert(restored.number), "an extent completes once");
+                hole_bytes += restored.holes.iter().map(|hole| hole.end - hole.start).sum::<u64>();
+                note(restored)
             },
         )?;
         assert!(extents.complete(self.container.extent_count()), "every extent was restored");

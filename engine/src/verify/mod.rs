@@ -19,7 +19,7 @@ use crate::codec::Decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{content_checksum, is_pad};
 use crate::limits;
-use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared, drain};
+use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared};
 use crate::read::Container;
 use crate::ring::file::Disk;
 use crate::ring::{Failure, FileSlot, OpKind, Span};
@@ -78,6 +78,20 @@ pub fn verify(
     cancel: &Cancel,
 ) -> Result<VerifyReport> {
     let schedule = Schedule::threads(options.threads)?;
+    verify_scheduled(disk, input, options, cancel, &schedule)
+}
+
+/// As [`verify`], with the workers run as `schedule` says instead of by `options.threads`.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_scheduled(
+    disk: &dyn Disk,
+    input: &Path,
+    options: &VerifyOptions,
+    cancel: &Cancel,
+    schedule: &Schedule,
+) -> Result<VerifyReport> {
     let container = Container::open(disk, input, options.direct)?;
     container.check_sums()?;
     let shared = Shared::new(cancel);
@@ -104,14 +118,13 @@ pub fn verify(
     let (mut damages, mut damage_count) = (Vec::new(), 0);
     let run = crew.run(
         || VerifyTask { work: &work, shared: &shared, decoder: None, found: channel.sender() },
-        |tick| {
-            drain(&receiver, &shared, tick, |damage| {
-                damage_count += 1;
-                if damages.len() < DAMAGES_MAX {
-                    damages.push(damage);
-                }
-                Ok(())
-            })
+        &receiver,
+        &mut |damage| {
+            damage_count += 1;
+            if damages.len() < DAMAGES_MAX {
+                damages.push(damage);
+            }
+            Ok(())
         },
     )?;
     // X1: header, index and table were compared when the container was opened, the extents by the

@@ -57,6 +57,7 @@ impl SimBackend {
         self.counters.batch_max = self.counters.batch_max.max(batch);
         self.counters.submitted += batch;
         let mut state = self.disk.state();
+        state.step();
         for request in self.queue.drain(..) {
             let descriptor = self.files[usize::from(request.file.0)].descriptor();
             let bytes = &self.table.buffer(request.token)[request.at..request.at + request.len];

@@ -1,7 +1,9 @@
 //! The bytes of a simulated file, as sparse pages.
 //!
 //! Only pages that were written take memory, and copies share them until one side writes: a disk
-//! after a power cut costs little more than what differs. A page may be allocated and not written
+//! after a power cut costs little more than what differs. A [`Run`] holds its whole pages ready to
+//! be shared, since a write is applied to what is seen, to the medium, and to the copies that power
+//! cuts leave. A page may be allocated and not written
 //! (`fallocate`); it then reads as zeros and counts as a hole, as on a real file system.
 //!
 //! # Invariants
@@ -9,37 +11,35 @@
 //!   zeros and never what was cut off.
 //! - S3: a page that was written is allocated, so `allocated` bounds what the file takes.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::pages::{Page, Pages};
 use super::ranges::Ranges;
 use crate::limits::ALIGN;
 
 /// Length of a page: the unit of allocation, of holes and of tearing.
 pub(super) const PAGE_BYTES: u64 = ALIGN as u64;
 
-type Page = [u8; ALIGN];
-
 /// The bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     len: u64,
-    pages: BTreeMap<u64, Arc<Page>>,
+    pages: Pages,
     allocated: Ranges,
 }
 
 /// The part of a run of bytes that lies in one page.
 #[derive(Debug)]
-pub(super) struct Piece {
+struct Piece {
     page: u64,
     within: usize,
     /// Where it stands in the run.
-    pub(super) at: Range<usize>,
+    at: Range<usize>,
 }
 
 /// Cuts the run of `len` bytes at `offset` at the pages' borders.
-pub(super) fn pieces(offset: u64, len: usize) -> impl Iterator<Item = Piece> {
+fn pieces(offset: u64, len: usize) -> impl Iterator<Item = Piece> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = offset + at as u64;
@@ -49,6 +49,78 @@ pub(super) fn pieces(offset: u64, len: usize) -> impl Iterator<Item = Piece> {
         at = end;
         (!piece.at.is_empty()).then_some(piece)
     })
+}
+
+/// The bytes of a piece.
+#[derive(Clone, Debug)]
+enum Part {
+    Whole(Arc<Page>),
+    Some(Arc<[u8]>),
+}
+
+impl Part {
+    fn new(bytes: &[u8]) -> Self {
+        match Page::try_from(bytes) {
+            Ok(page) => Self::Whole(Arc::new(page)),
+            Err(_) => Self::Some(bytes.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(page) => page.as_slice(),
+            Self::Some(bytes) => bytes,
+        }
+    }
+}
+
+/// A run of bytes for a place in a file.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    offset: u64,
+    len: usize,
+    parts: Arc<[Part]>,
+}
+
+impl Run {
+    pub(super) fn new(offset: u64, bytes: &[u8]) -> Self {
+        let parts = pieces(offset, bytes.len()).map(|piece| Part::new(&bytes[piece.at]));
+        Self { offset, len: bytes.len(), parts: parts.collect() }
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.len as u64
+    }
+
+    /// Its first `len` bytes.
+    pub(super) fn cut(self, len: usize) -> Self {
+        if len >= self.len {
+            return self;
+        }
+        let kept = pieces(self.offset, len).zip(self.parts.iter());
+        let parts = kept.map(|(piece, part)| match &part.bytes()[..piece.at.len()] {
+            whole if whole.len() == part.bytes().len() => part.clone(),
+            some => Part::new(some),
+        });
+        Self { offset: self.offset, len, parts: parts.collect() }
+    }
+
+    /// Runs of a page each.
+    pub(super) fn pages(&self) -> impl Iterator<Item = Self> {
+        pieces(self.offset, self.len).zip(self.parts.iter()).map(|(piece, part)| Self {
+            offset: self.offset + piece.at.start as u64,
+            len: piece.at.len(),
+            parts: Arc::from([part.clone()]),
+        })
+    }
 }
 
 fn pages_of(offset: u64, len: u64) -> (u64, u64) {
@@ -70,7 +142,7 @@ impl Content {
         let len = self.len.saturating_sub(offset).min(bytes.len() as u64) as usize;
         for piece in pieces(offset, len) {
             let to = &mut bytes[piece.at];
-            match self.pages.get(&piece.page) {
+            match self.pages.get(piece.page) {
                 Some(page) => to.copy_from_slice(&page[piece.within..piece.within + to.len()]),
                 None => to.fill(0),
             }
@@ -78,22 +150,40 @@ impl Content {
         len
     }
 
-    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
-        for piece in pieces(offset, bytes.len()) {
-            let from = &bytes[piece.at];
-            if let Ok(whole) = Page::try_from(from) {
-                self.pages.insert(piece.page, Arc::new(whole));
-            } else {
-                let page = self.pages.entry(piece.page).or_insert_with(|| Arc::new([0; ALIGN]));
-                Arc::make_mut(page)[piece.within..piece.within + from.len()].copy_from_slice(from);
+    /// Whether the file is these bytes.
+    pub(super) fn holds(&self, bytes: &[u8]) -> bool {
+        self.len == bytes.len() as u64
+            && pieces(0, bytes.len()).all(|piece| {
+                let expected = &bytes[piece.at];
+                match self.pages.get(piece.page) {
+                    Some(page) => &page[..expected.len()] == expected,
+                    None => expected.iter().all(|&byte| byte == 0),
+                }
+            })
+    }
+
+    pub(super) fn write(&mut self, run: &Run) {
+        for (piece, part) in pieces(run.offset, run.len).zip(run.parts.iter()) {
+            match part {
+                Part::Whole(page) => self.pages.insert(piece.page, Arc::clone(page)),
+                Part::Some(bytes) => {
+                    let page = self.pages.page_mut(piece.page);
+                    page[piece.within..piece.within + bytes.len()].copy_from_slice(bytes);
+                }
             }
         }
-        if !bytes.is_empty() {
+        if run.len > 0 {
             // S3: and the length follows what was written.
-            let (first, end) = pages_of(offset, bytes.len() as u64);
+            let (first, end) = pages_of(run.offset, run.len as u64);
             self.allocated.insert(first, end);
-            self.len = self.len.max(offset + bytes.len() as u64);
+            self.len = self.len.max(run.end());
         }
+    }
+
+    /// Takes over the length, and what is allocated, of a file that it is an older state of.
+    pub(super) fn grow_like(&mut self, newer: &Self) {
+        self.len = self.len.max(newer.len);
+        self.allocated = newer.allocated.clone();
     }
 
     pub(super) fn set_len(&mut self, len: u64) {
@@ -122,7 +212,8 @@ impl Content {
     fn clear(&mut self, offset: u64, len: u64) {
         let end = offset + len;
         let touched = offset / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
-        let touched: Vec<u64> = self.pages.range(touched).map(|(&number, _)| number).collect();
+        let numbers = self.pages.numbers_from(touched.start);
+        let touched: Vec<u64> = numbers.take_while(|number| touched.contains(number)).collect();
         for number in touched {
             let start = number * PAGE_BYTES;
             let from = offset.saturating_sub(start).min(PAGE_BYTES) as usize;
@@ -130,16 +221,16 @@ impl Content {
             // Past the file's end a page has nothing but zeros (S2).
             let to = if end >= self.len { ALIGN } else { to };
             if from == 0 && to == ALIGN {
-                self.pages.remove(&number);
-            } else if let Some(page) = self.pages.get_mut(&number) {
-                Arc::make_mut(page)[from..to].fill(0);
+                self.pages.remove(number);
+            } else {
+                self.pages.page_mut(number)[from..to].fill(0);
             }
         }
     }
 
     /// The next run of written pages at or after `offset`, within the file.
     pub(super) fn next_data(&self, offset: u64) -> Option<(u64, u64)> {
-        let mut numbers = self.pages.range(offset / PAGE_BYTES..).map(|(&number, _)| number);
+        let mut numbers = self.pages.numbers_from(offset / PAGE_BYTES);
         let first = numbers.next()?;
         let last = numbers.zip(first + 1..).take_while(|(n, next)| n == next).last();
         let end = (last.map_or(first, |(n, _)| n) + 1) * PAGE_BYTES;
@@ -192,7 +283,8 @@ mod tests {
                 match random.below(4) {
                     0 => {
                         let byte = random.next() as u8;
-                        content.write(offset as u64, &vec![byte; len]);
+                        let run = Run::new(offset as u64, &vec![byte; len + random.index(9000)]);
+                        content.write(&run.cut(len));
                         if len > 0 {
                             plain.resize(plain.len().max(end), 0);
                             plain[offset..end].fill(byte);
@@ -213,9 +305,9 @@ mod tests {
                         plain.resize(plain.len().max(end), 0);
                     }
                 }
-                assert!(content.to_vec() == plain);
+                assert!(content.to_vec() == plain && content.holds(&plain));
                 // S3: nothing is written that isn't allocated.
-                assert!(content.pages.keys().all(|&number| content.allocated.contains(number)));
+                assert!(content.pages.numbers_from(0).all(|n| content.allocated.contains(n)));
             }
         }
     }
@@ -225,7 +317,7 @@ mod tests {
         let mut content = Content::default();
         content.allocate(0, 100 * PAGE_BYTES);
         assert_eq!((content.next_data(0), content.allocated()), (None, 100 * PAGE_BYTES));
-        content.write(3 * PAGE_BYTES + 5, &[1; 2 * ALIGN]);
+        content.write(&Run::new(3 * PAGE_BYTES + 5, &[1; 2 * ALIGN]));
         content.set_len(6 * PAGE_BYTES - 7);
         let run = (3 * PAGE_BYTES, 6 * PAGE_BYTES - 7);
         assert_eq!(content.next_data(10), Some(run));

@@ -3,10 +3,11 @@
 //! Directories are made by tests, before a job, and never removed or renamed, so a path names one
 //! for good.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::SimDisk;
 use super::file::SimFile;
@@ -39,17 +40,17 @@ impl Directory for SimDirectory {
         Ok(self.file(descriptor))
     }
 
-    fn open_existing(&self, name: &OsStr) -> io::Result<Arc<dyn File>> {
+    fn open_existing(&self, name: &OsStr, direct: bool) -> io::Result<Arc<dyn File>> {
         let descriptor = self.disk.call(|state| {
             let inode = state.look_up(&self.path, name)?;
-            Ok(state.open(inode, true, false))
+            Ok(state.open(inode, true, direct))
         })?;
         Ok(self.file(descriptor))
     }
 
     fn scratch(&self) -> io::Result<Arc<dyn File>> {
         let descriptor = self.disk.call(|state| {
-            let inode = state.create_nameless();
+            let inode = state.create_nameless()?;
             Ok(state.open(inode, true, false))
         })?;
         Ok(self.file(descriptor))
@@ -64,6 +65,10 @@ impl Directory for SimDirectory {
         })
     }
 
+    fn list(&self) -> io::Result<Vec<OsString>> {
+        self.disk.call(|state| Ok(state.list(&self.path)))
+    }
+
     fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()> {
         self.disk.call(|state| state.rename(&self.path, from, to, replace))
     }
@@ -74,5 +79,9 @@ impl Directory for SimDirectory {
 
     fn sync(&self) -> io::Result<()> {
         self.disk.call(|state| state.sync_folder(&self.path))
+    }
+
+    fn pause(&self, _: Duration) {
+        self.disk.state().pause();
     }
 }

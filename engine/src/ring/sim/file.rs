@@ -61,6 +61,13 @@ impl File for SimFile {
         })
     }
 
+    fn drop_cache(&self) -> io::Result<()> {
+        self.call(|state, descriptor| {
+            state.inode_of(descriptor).drop_cache();
+            Ok(())
+        })
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.call(|state, descriptor| {
             let issued = state.issue(descriptor, OpKind::Write, offset, bytes);

@@ -20,19 +20,20 @@
 //! - S5: a sync covers what was completed before it and nothing that is in flight.
 //! - S6: a failed sync loses the unsynced writes for the medium, not for readers: they are clean in
 //!   the cache, and the next sync has nothing to write and succeeds.
+//! - S17: after a failed sync, direct reads, and all reads once the cache was dropped, see the
+//!   durable bytes with every unsynced change applied; the length stays.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::content::{Content, pieces};
+use super::content::{Content, Run};
 use super::random::{Fate, Fates, PageFate};
 
 /// A change to a file's bytes or length.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Write { offset: u64, bytes: Arc<[u8]> },
+    Write(Run),
     SetLen(u64),
     Allocate { offset: u64, len: u64 },
     Punch { offset: u64, len: u64 },
@@ -41,7 +42,7 @@ pub(super) enum Change {
 impl Change {
     fn apply(&self, content: &mut Content) {
         match *self {
-            Self::Write { offset, ref bytes } => content.write(offset, bytes),
+            Self::Write(ref run) => content.write(run),
             Self::SetLen(len) => content.set_len(len),
             Self::Allocate { offset, len } => content.allocate(offset, len),
             Self::Punch { offset, len } => content.punch(offset, len),
@@ -58,6 +59,13 @@ pub(super) struct Metadata {
     pub(super) modified: SystemTime,
 }
 
+/// A write in flight, and the open file description that it came through.
+#[derive(Clone, Debug)]
+struct InFlight {
+    by: i32,
+    run: Run,
+}
+
 /// A file.
 #[derive(Clone, Debug)]
 pub(super) struct Inode {
@@ -67,10 +75,12 @@ pub(super) struct Inode {
     /// The open file description that holds the lock.
     pub(super) locked_by: Option<i32>,
     seen: Content,
+    /// What is seen past the cache, where a failed sync has made that differ.
+    behind: Option<Content>,
     durable: Content,
     durable_metadata: Metadata,
     unsynced: Vec<Change>,
-    in_flight: BTreeMap<u64, Change>,
+    in_flight: BTreeMap<u64, InFlight>,
 }
 
 impl Inode {
@@ -80,6 +90,7 @@ impl Inode {
             metadata,
             locked_by: None,
             seen: Content::default(),
+            behind: None,
             durable: Content::default(),
             durable_metadata: metadata,
             unsynced: Vec::new(),
@@ -92,28 +103,52 @@ impl Inode {
         &self.seen
     }
 
+    /// The bytes that direct reads see: the dirty part of the cache is written out before them.
+    pub(super) fn behind_cache(&self) -> &Content {
+        self.behind.as_ref().unwrap_or(&self.seen)
+    }
+
+    /// Drops what the cache holds clean.
+    pub(super) fn drop_cache(&mut self) {
+        if let Some(behind) = self.behind.take() {
+            // S17: what a failed sync has lost is lost for readers too.
+            self.seen = behind;
+        }
+    }
+
     /// Makes a change that is complete at once.
     pub(super) fn change(&mut self, change: Change) {
         // S4: both sides of the equation grow by the same change.
         change.apply(&mut self.seen);
+        if let Some(behind) = &mut self.behind {
+            change.apply(behind);
+        }
         self.unsynced.push(change);
     }
 
-    /// Takes a write in that is not complete yet; `id` is new.
-    pub(super) fn issue(&mut self, id: u64, offset: u64, bytes: Arc<[u8]>) {
-        let former = self.in_flight.insert(id, Change::Write { offset, bytes });
+    /// Takes a write in that is not complete yet, and came through description `by`; `id` is new.
+    pub(super) fn issue(&mut self, id: u64, by: i32, run: Run) {
+        let former = self.in_flight.insert(id, InFlight { by, run });
         assert!(former.is_none(), "an id names one write");
+    }
+
+    /// The writes in flight.
+    pub(super) fn in_flight(&self) -> impl Iterator<Item = (u64, &Run)> {
+        self.in_flight.iter().map(|(&id, write)| (id, &write.run))
+    }
+
+    /// Gives up a lock whose holder is dead, unless a write that came through it is in flight.
+    pub(super) fn release_dead(&mut self) {
+        // S18: the holder's description lives as long as a write on it does.
+        if !self.in_flight.values().any(|write| Some(write.by) == self.locked_by) {
+            self.locked_by = None;
+        }
     }
 
     /// Completes a write with its first `moved` bytes.
     pub(super) fn land(&mut self, id: u64, moved: usize) {
-        let Some(Change::Write { offset, mut bytes }) = self.in_flight.remove(&id) else {
-            panic!("only a write in flight can land")
-        };
-        if moved < bytes.len() {
-            bytes = bytes[..moved].into();
-        }
-        self.change(Change::Write { offset, bytes });
+        let write = self.in_flight.remove(&id).expect("only a write in flight can land");
+        self.change(Change::Write(write.run.cut(moved)));
     }
 
     /// Ends a write that moves nothing.
@@ -125,7 +160,7 @@ impl Inode {
     /// Completes all writes, as the kernel does for a process that is gone.
     pub(super) fn land_all(&mut self) {
         for (_, write) in std::mem::take(&mut self.in_flight) {
-            self.change(write);
+            self.change(Change::Write(write.run));
         }
     }
 
@@ -143,23 +178,28 @@ impl Inode {
     /// A sync that failed. Lengths and allocations are in the journal of the file system still.
     pub(super) fn fail_sync(&mut self) {
         // S6: forgotten without reaching `durable`, while `seen` keeps them.
-        self.unsynced.retain(|change| !matches!(change, Change::Write { .. }));
+        let before = self.unsynced.len();
+        self.unsynced.retain(|change| !matches!(change, Change::Write(_)));
+        if self.unsynced.len() < before {
+            let mut behind = self.durable.clone();
+            self.unsynced.iter().for_each(|change| change.apply(&mut behind));
+            // S17: the length, and what was allocated, are in the inode and not in the cache.
+            behind.grow_like(&self.seen);
+            self.behind = Some(behind);
+        }
     }
 
     /// The file after a power cut.
     pub(super) fn after_power_cut(&self, fates: &mut Fates) -> Self {
         let mut content = self.durable.clone();
-        for change in self.unsynced.iter().chain(self.in_flight.values()) {
+        for change in &self.unsynced {
             match change {
-                Change::Write { offset, bytes } => match fates.of_write() {
-                    Fate::Kept => content.write(*offset, bytes),
-                    Fate::Dropped => {}
-                    Fate::Torn => tear(&mut content, *offset, bytes, fates),
-                },
+                Change::Write(run) => survive(&mut content, run, fates),
                 change if fates.keeps() => change.apply(&mut content),
                 _ => {}
             }
         }
+        self.in_flight.values().for_each(|write| survive(&mut content, &write.run, fates));
         let metadata = if fates.keeps() { self.metadata } else { self.durable_metadata };
         let mut inode = Self::new(self.name.clone(), metadata);
         inode.durable = content.clone();
@@ -168,24 +208,30 @@ impl Inode {
     }
 }
 
+/// Lets a write be kept, dropped or torn.
+fn survive(content: &mut Content, run: &Run, fates: &mut Fates) {
+    match fates.of_write() {
+        Fate::Kept => content.write(run),
+        Fate::Dropped => {}
+        Fate::Torn => tear(content, run, fates),
+    }
+}
+
 /// Writes some of the pages. The new length may be on the medium without the last of them.
-fn tear(content: &mut Content, offset: u64, bytes: &[u8], fates: &mut Fates) {
-    for piece in pieces(offset, bytes.len()) {
-        let at = offset + piece.at.start as u64;
-        let bytes = &bytes[piece.at];
+fn tear(content: &mut Content, run: &Run, fates: &mut Fates) {
+    for page in run.pages() {
         match fates.of_page() {
-            PageFate::Kept => content.write(at, bytes),
+            PageFate::Kept => content.write(&page),
             PageFate::Dropped => {}
             PageFate::Garbage => {
-                let mut garbage = bytes.to_vec();
+                let mut garbage = vec![0; page.len()];
                 fates.fill(&mut garbage);
-                content.write(at, &garbage);
+                content.write(&Run::new(page.offset(), &garbage));
             }
         }
     }
-    let end = offset + bytes.len() as u64;
-    if content.len() < end && fates.keeps() {
-        content.set_len(end);
+    if content.len() < run.end() && fates.keeps() {
+        content.set_len(run.end());
     }
 }
 
@@ -203,7 +249,7 @@ mod tests {
     }
 
     fn write(inode: &mut Inode, offset: usize, byte: u8, len: usize) {
-        inode.change(Change::Write { offset: offset as u64, bytes: vec![byte; len].into() });
+        inode.change(Change::Write(Run::new(offset as u64, &vec![byte; len])));
     }
 
     /// The first byte of each page, for every power cut of many.
@@ -224,7 +270,7 @@ mod tests {
         // S5: the sync falls between issue and completion.
         let mut file = inode();
         write(&mut file, 0, 1, 2 * PAGE);
-        file.issue(7, PAGE as u64, vec![2; PAGE].into());
+        file.issue(7, 3, Run::new(PAGE as u64, &[2; PAGE]));
         assert_eq!(file.content().to_vec(), [1; 2 * PAGE]);
         file.sync(true);
         let states = after_power_cuts(&file, false);
@@ -255,10 +301,10 @@ mod tests {
         // S4: whatever of the two a change is in.
         let mut file = inode();
         let changes = [
-            Change::Write { offset: 0, bytes: vec![1; 9000].into() },
+            Change::Write(Run::new(0, &[1; 9000])),
             Change::SetLen(5000),
             Change::Allocate { offset: 0, len: 20_000 },
-            Change::Write { offset: 4000, bytes: vec![2; 3000].into() },
+            Change::Write(Run::new(4000, &[2; 3000])),
             Change::Punch { offset: 0, len: 4096 },
         ];
         for sync_after in 0..=changes.len() {
@@ -286,6 +332,27 @@ mod tests {
         file.sync(true);
         assert_eq!(file.content().to_vec()[0], 2);
         assert_eq!(after_power_cuts(&file, false), BTreeSet::from([vec![1, 0]]));
+    }
+
+    #[test]
+    fn s17_past_the_cache_is_what_the_medium_will_have() {
+        let mut file = inode();
+        write(&mut file, 0, 1, 2 * PAGE);
+        file.sync(true);
+        file.drop_cache();
+        write(&mut file, 0, 2, 3 * PAGE);
+        assert_eq!(file.behind_cache().to_vec(), [2; 3 * PAGE], "dirty, and written out first");
+        file.fail_sync();
+        write(&mut file, PAGE, 3, PAGE);
+        let firsts = |content: &Content| [0, 1, 2].map(|page| content.to_vec()[page * PAGE]);
+        assert_eq!(firsts(file.content()), [2, 3, 2]);
+        assert_eq!(firsts(file.behind_cache()), [1, 3, 0]);
+        file.drop_cache();
+        assert_eq!(firsts(file.content()), [1, 3, 0]);
+        assert_eq!(file.content().allocated(), 3 * PAGE as u64);
+        file.sync(true);
+        let states = after_power_cuts(&file, false);
+        assert_eq!(states, BTreeSet::from([vec![1, 3]]), "the length was never written");
     }
 
     #[test]

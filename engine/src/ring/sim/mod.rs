@@ -16,20 +16,23 @@
 //! It is stricter than real file systems: no order between unsynced changes is promised, not even
 //! the one a journal would give. What is correct here is correct there; the reverse is not so.
 //!
-//! Not simulated: the capacity's effect on names, links, permissions being enforced, and changes
-//! from outside. A disk shared by several threads stays consistent, but then the threads' timing
-//! decides what comes first, and a seed no longer replays.
+//! Not simulated: a failed write or sync that has reached the medium in part, links, permissions
+//! being enforced, and changes from outside. A disk shared by several threads stays consistent, but
+//! then the threads' timing decides what comes first, and a seed no longer replays.
 
 mod backend;
 mod content;
 mod directory;
+mod faults;
 mod file;
 mod inode;
 mod names;
+mod pages;
 mod random;
 mod ranges;
 mod restart;
 mod state;
+mod stragglers;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -42,31 +45,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backend::SimBackend;
 use directory::SimDirectory;
+pub use faults::Fault;
 use file::SimFile;
 use state::{State, Sys, normal};
 
 use super::file::{Directory, Disk, File};
 use super::pwrite::Pwrite;
 use super::{Backend, BackendConfig, BackendKind};
-
-/// A fault that happens once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
-    /// Which of the calls fails, from 1.
-    pub nth: u64,
-    /// The error number it fails with.
-    pub errno: i32,
-}
-
-impl Fault {
-    /// Fails if the call that is number `count` is the chosen one.
-    fn strikes(fault: Option<Self>, count: u64) -> Sys<()> {
-        match fault {
-            Some(fault) if fault.nth == count => Err(fault.errno),
-            _ => Ok(()),
-        }
-    }
-}
 
 /// How a simulated disk behaves. The default has no faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -86,6 +71,24 @@ pub struct SimOptions {
     /// A sync to fail, counted over all files and directories. What was to be synced is marked
     /// clean: the next sync succeeds, and the medium keeps the old bytes.
     pub fail_sync: Option<Fault>,
+    /// As [`Self::fail_sync`], counted over files alone.
+    pub fail_file_sync: Option<Fault>,
+    /// As [`Self::fail_sync`], counted over directories alone.
+    pub fail_directory_sync: Option<Fault>,
+    /// A read to fail, counted over all files and both ways of reading, resubmissions included.
+    pub fail_read: Option<Fault>,
+    /// A call to fail that gives, changes or takes a name: creating a file (a nameless one too),
+    /// renaming, unlinking.
+    pub fail_name: Option<Fault>,
+    /// A device that goes bad: this read and every later one fail.
+    pub reads_fail_from: Option<Fault>,
+    /// A device that goes bad: this write and every later one fail.
+    pub writes_fail_from: Option<Fault>,
+    /// A device that goes bad: this sync and every later one fail, of files and directories.
+    pub syncs_fail_from: Option<Fault>,
+    /// The step, as [`SimDisk::steps`] counts them, from which on faults are armed: what is called
+    /// before it is not counted towards any of them.
+    pub armed_at_step: u64,
     /// Bytes that can be allocated before `ENOSPC`; without it, no end of them.
     pub capacity: Option<u64>,
     /// Whether files opened for direct I/O get it. Reads and writes off the grid then fail.
@@ -95,6 +98,45 @@ pub struct SimOptions {
     pub einval_direct: bool,
     /// Whether a power cut may leave garbage in pages of torn writes.
     pub garbage: bool,
+}
+
+impl SimOptions {
+    /// No faults: the default, for constants.
+    pub const PLAIN: Self = Self {
+        short_per_mille: 0,
+        eintr_per_mille: 0,
+        eagain_per_mille: 0,
+        reorder: false,
+        fail_write: None,
+        fail_sync: None,
+        fail_file_sync: None,
+        fail_directory_sync: None,
+        fail_read: None,
+        fail_name: None,
+        reads_fail_from: None,
+        writes_fail_from: None,
+        syncs_fail_from: None,
+        armed_at_step: 0,
+        capacity: None,
+        direct: false,
+        einval_direct: false,
+        garbage: false,
+    };
+
+    /// The same with all faults behind it.
+    fn without_faults(self) -> Self {
+        Self {
+            short_per_mille: self.short_per_mille,
+            eintr_per_mille: self.eintr_per_mille,
+            eagain_per_mille: self.eagain_per_mille,
+            reorder: self.reorder,
+            capacity: self.capacity,
+            direct: self.direct,
+            einval_direct: self.einval_direct,
+            garbage: self.garbage,
+            ..Self::PLAIN
+        }
+    }
 }
 
 /// A simulated disk. Clones share it.
@@ -122,8 +164,8 @@ impl SimDisk {
     ///
     /// How much survives is drawn first, from nothing to everything, then each unsynced change is
     /// kept or dropped for itself; writes, those in flight included, may be torn at pages. Nothing
-    /// is open or locked on the new disk, its counts and its trace start anew, and the one-shot
-    /// faults are behind it.
+    /// is open or locked on the new disk, its counts and its trace start anew, and the chosen
+    /// faults are behind it: a device that went bad is good again.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         Self::of(self.state().after_power_cut(seed))
@@ -131,10 +173,27 @@ impl SimDisk {
 
     /// The disk as it would be once all processes were killed at this moment: writes in flight
     /// land, nothing is open or locked, and what was not durable still isn't. Counts, trace and
-    /// one-shot faults as in [`Self::crash`].
+    /// faults as in [`Self::crash`].
     #[must_use]
     pub fn killed(&self) -> Self {
         Self::of(self.state().after_kill())
+    }
+
+    /// As [`Self::killed`], but the writes in flight are still to land, as a kernel's are for some
+    /// time after the process is gone. Each call on the new disk may be preceded by one of them, at
+    /// random; a lock stays held until all that came through its holder have landed. Each failed
+    /// attempt at the lock lands one, and so does each
+    /// [`pause`](crate::ring::file::Directory::pause), so whoever waits gets it in the end. A power
+    /// cut treats them as in flight.
+    #[must_use]
+    pub fn killed_with_stragglers(&self, seed: u64) -> Self {
+        Self::of(self.state().after_kill_with_stragglers(seed))
+    }
+
+    /// Writes of killed processes that have not landed yet.
+    #[must_use]
+    pub fn stragglers(&self) -> usize {
+        self.state().stragglers.len()
     }
 
     /// How the disk behaves.
@@ -154,6 +213,7 @@ impl SimDisk {
     /// - `write NAME OFFSET LENGTH`, once it is finished; the length is what was moved
     /// - `set_len NAME LENGTH`, `allocate NAME OFFSET LENGTH`, `punch_hole NAME OFFSET LENGTH`
     /// - `sync_all NAME`, `sync_data NAME`, `set_attributes NAME`
+    /// - `straggler NAME OFFSET LENGTH`, where a killed process's write lands
     ///
     /// A call that failed has ` errno NUMBER` after it. A file goes by the name it has at the time;
     /// one without, by `(scratch)`.
@@ -165,13 +225,44 @@ impl SimDisk {
     /// Writes asked for so far, as [`SimOptions::fail_write`] counts them.
     #[must_use]
     pub fn writes(&self) -> u64 {
-        self.state().writes
+        self.state().tallies.writes.all
     }
 
     /// Syncs asked for so far, as [`SimOptions::fail_sync`] counts them.
     #[must_use]
     pub fn syncs(&self) -> u64 {
-        self.state().syncs
+        self.state().tallies.syncs.all
+    }
+
+    /// Syncs of files asked for so far, as [`SimOptions::fail_file_sync`] counts them.
+    #[must_use]
+    pub fn file_syncs(&self) -> u64 {
+        self.state().tallies.file_syncs.all
+    }
+
+    /// Syncs of directories asked for so far, as [`SimOptions::fail_directory_sync`] counts them.
+    #[must_use]
+    pub fn directory_syncs(&self) -> u64 {
+        self.state().tallies.directory_syncs.all
+    }
+
+    /// Reads asked for so far, as [`SimOptions::fail_read`] counts them.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.state().tallies.reads.all
+    }
+
+    /// Names given, changed or taken so far, as [`SimOptions::fail_name`] counts them.
+    #[must_use]
+    pub fn name_calls(&self) -> u64 {
+        self.state().tallies.names.all
+    }
+
+    /// Calls made so far through the traits: on the disk, its directories and its files, whatever
+    /// they ask for, and each time a backend hands over what was submitted.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.state().steps
     }
 
     /// Makes a folder and those above it, durable at once. The root is there from the start.
@@ -200,6 +291,17 @@ impl SimDisk {
         Some(state.inode(inode).content().to_vec())
     }
 
+    /// Whether a file is there and reads see these bytes; cheaper than [`Self::read_file`].
+    #[must_use]
+    pub fn holds(&self, path: impl AsRef<Path>, bytes: &[u8]) -> bool {
+        let Some((folder, name)) = split(path.as_ref()) else {
+            return false;
+        };
+        let state = self.state();
+        let inode = state.look_up(&folder, &name);
+        inode.is_ok_and(|inode| state.inode(inode).content().holds(bytes))
+    }
+
     /// The names of the files in a folder, in order; folders are left out.
     #[must_use]
     pub fn names(&self, folder: impl AsRef<Path>) -> Vec<OsString> {
@@ -214,7 +316,9 @@ impl SimDisk {
     }
 
     fn call<T>(&self, call: impl FnOnce(&mut State) -> Sys<T>) -> io::Result<T> {
-        call(&mut self.state()).map_err(io::Error::from_raw_os_error)
+        let mut state = self.state();
+        state.step();
+        call(&mut state).map_err(io::Error::from_raw_os_error)
     }
 }
 
@@ -245,6 +349,10 @@ impl Disk for SimDisk {
             Ok(state.open(inode, false, direct))
         })?;
         Ok(Arc::new(SimFile::new(self.clone(), descriptor)))
+    }
+
+    fn run_id(&self) -> [u8; 16] {
+        self.state().run_id()
     }
 
     /// The simulator's own backend, also where the ring is asked for; for [`BackendKind::Pwrite`]

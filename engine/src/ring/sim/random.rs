@@ -115,7 +115,10 @@ impl Fates {
     }
 
     pub(super) fn fill(&mut self, bytes: &mut [u8]) {
-        bytes.fill_with(|| self.random.next() as u8);
+        for chunk in bytes.chunks_mut(8) {
+            let drawn = self.random.next().to_le_bytes();
+            chunk.copy_from_slice(&drawn[..chunk.len()]);
+        }
     }
 }
 

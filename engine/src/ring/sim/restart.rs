@@ -7,7 +7,11 @@
 //! |---|---|---|---|
 //! | power cut | durable, and some of the unsynced changes | as unsynced | gone |
 //! | kill | all that was seen, unsynced as before | land | gone |
+//! | kill, stragglers | as above | land one by one, later | held till then |
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::faults::Tallies;
 use super::inode::Inode;
 use super::random::{Fates, Random};
 use super::state::State;
@@ -16,13 +20,15 @@ impl State {
     /// The disk as a power cut leaves it.
     pub(super) fn after_power_cut(&self, seed: u64) -> Self {
         let mut fates = Fates::new(seed, self.options.garbage);
-        let mut left = self.restarted(fates.seed());
+        let mut left = self.restarted(fates.seed(), BTreeMap::new());
         for folder in left.folders.values_mut() {
             folder.names = folder.names.after_power_cut(&mut fates);
         }
-        left.collect();
-        for inode in left.inodes.values_mut() {
-            *inode = inode.after_power_cut(&mut fates);
+        // S9: only what a name leads to is left.
+        let named = left.folders.values().flat_map(|folder| folder.names.inodes());
+        let named: BTreeSet<u64> = named.collect();
+        for number in named {
+            left.inodes.insert(number, self.inode(number).after_power_cut(&mut fates));
         }
         left.rename_inodes();
         left
@@ -30,23 +36,43 @@ impl State {
 
     /// The disk as the death of all its processes leaves it.
     pub(super) fn after_kill(&self) -> Self {
-        let mut left = self.restarted(self.random.clone().next());
-        left.inodes.values_mut().for_each(Inode::land_all);
+        let mut left = self.restarted(self.random.clone().next(), self.inodes.clone());
+        for inode in left.inodes.values_mut() {
+            inode.land_all();
+            // S10: no description, no lock.
+            inode.locked_by = None;
+        }
         left.collect();
         left
     }
 
-    /// The same disk without descriptors and locks, its counts and one-shot faults behind it.
-    fn restarted(&self, seed: u64) -> Self {
-        let mut left = self.clone();
-        left.random = Random::new(seed);
-        left.descriptions.clear();
-        // S10: no description, no lock.
-        left.inodes.values_mut().for_each(|inode| inode.locked_by = None);
-        left.trace.clear();
-        (left.writes, left.syncs, left.cut_small) = (0, 0, false);
-        (left.options.fail_write, left.options.fail_sync) = (None, None);
+    /// The same, with what is in flight still to land.
+    pub(super) fn after_kill_with_stragglers(&self, seed: u64) -> Self {
+        let mut left = self.restarted(seed, self.inodes.clone());
+        for (&number, inode) in &mut left.inodes {
+            left.stragglers.extend(inode.in_flight().map(|(id, _)| (number, id)));
+            inode.release_dead();
+        }
+        left.collect();
         left
+    }
+
+    /// A disk with these inodes and without descriptors, its counts and faults behind it.
+    fn restarted(&self, seed: u64, inodes: BTreeMap<u64, Inode>) -> Self {
+        Self {
+            options: self.options.without_faults(),
+            random: Random::new(seed),
+            trace: Vec::new(),
+            steps: 0,
+            tallies: Tallies::default(),
+            cut_small: false,
+            inodes,
+            folders: self.folders.clone(),
+            descriptions: BTreeMap::new(),
+            stragglers: Vec::new(),
+            numbers: self.numbers,
+            next_descriptor: self.next_descriptor,
+        }
     }
 
     /// Gives each inode the name that leads to it, which a power cut may have changed.

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - S9: an inode lives exactly as long as a name, a change of names that a power cut may bring
-//!   back, or an open descriptor leads to it.
+//!   back, an open descriptor or a dead process's write in flight leads to it.
 //! - S10: a lock belongs to an open file description, and ends with it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +13,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::SimOptions;
+use super::content::Run;
+use super::faults::{Synced, Tallies};
 use super::inode::{Change, Inode, Metadata};
 use super::names::Names;
 use super::random::Random;
-use super::{Fault, SimOptions};
 use crate::ring::file::{FileKind, Replace, Status};
 
 /// A result as the kernel gives it: a value or an error number.
@@ -43,17 +45,19 @@ pub(super) struct State {
     pub(super) options: SimOptions,
     pub(super) random: Random,
     pub(super) trace: Vec<String>,
-    /// Writes and syncs asked for so far.
-    pub(super) writes: u64,
-    pub(super) syncs: u64,
+    /// Calls made so far: of all kinds, and by what faults are counted by.
+    pub(super) steps: u64,
+    pub(super) tallies: Tallies,
     /// Whether the last small transfer was cut short.
     pub(super) cut_small: bool,
     pub(super) inodes: BTreeMap<u64, Inode>,
     pub(super) folders: BTreeMap<PathBuf, Folder>,
     pub(super) descriptions: BTreeMap<i32, Description>,
+    /// Writes in flight of processes that are dead: inode and id.
+    pub(super) stragglers: Vec<(u64, u64)>,
     /// Counts what must never be the same twice: inodes, writes in flight, the clock's ticks.
-    numbers: u64,
-    next_descriptor: i32,
+    pub(super) numbers: u64,
+    pub(super) next_descriptor: i32,
 }
 
 /// Paths are taken from the root, whether or not they begin with it.
@@ -81,12 +85,13 @@ impl State {
             options,
             random: Random::new(seed),
             trace: Vec::new(),
-            writes: 0,
-            syncs: 0,
+            steps: 0,
+            tallies: Tallies::default(),
             cut_small: false,
             inodes: BTreeMap::new(),
             folders: BTreeMap::new(),
             descriptions: BTreeMap::new(),
+            stragglers: Vec::new(),
             numbers: 0,
             next_descriptor: 3,
         };
@@ -132,6 +137,13 @@ impl State {
         &self.folders[folder].names
     }
 
+    /// Files and folders in a folder that exists.
+    pub(super) fn list(&self, folder: &Path) -> Vec<OsString> {
+        let folders = self.folders.keys().filter(|path| path.parent() == Some(folder));
+        let folders = folders.filter_map(|path| path.file_name()).map(OsStr::to_owned);
+        self.names(folder).list().into_iter().chain(folders).collect()
+    }
+
     fn names_mut(&mut self, folder: &Path) -> &mut Names {
         &mut self.folders.get_mut(folder).expect("folders are never removed").names
     }
@@ -155,10 +167,10 @@ impl State {
     }
 
     pub(super) fn create(&mut self, folder: &Path, name: &OsStr) -> Sys<u64> {
-        let result = match self.look_up(folder, name) {
+        let result = self.count_name().and_then(|()| match self.look_up(folder, name) {
             Err(libc::ENOENT) => Ok(self.add_inode(name.into())),
             Err(_) | Ok(_) => Err(libc::EEXIST),
-        };
+        });
         if let Ok(inode) = result {
             self.names_mut(folder).create(name, inode);
         }
@@ -166,8 +178,9 @@ impl State {
     }
 
     /// A file without a name.
-    pub(super) fn create_nameless(&mut self) -> u64 {
-        self.add_inode("(scratch)".into())
+    pub(super) fn create_nameless(&mut self) -> Sys<u64> {
+        self.count_name()?;
+        Ok(self.add_inode("(scratch)".into()))
     }
 
     /// Puts a file there, durable at once, in place of what has the name.
@@ -175,7 +188,7 @@ impl State {
         assert!(!self.is_folder(&folder.join(name)), "a folder has the name");
         let number = self.add_inode(name.into());
         let inode = self.inode_mut(number);
-        inode.change(Change::Write { offset: 0, bytes: bytes.into() });
+        inode.change(Change::Write(Run::new(0, bytes)));
         inode.sync(true);
         self.names_mut(folder).place(name, number);
         self.collect();
@@ -188,7 +201,8 @@ impl State {
         to: &OsStr,
         replace: Replace,
     ) -> Sys<()> {
-        let result = self.look_up(folder, from).and_then(|inode| {
+        let found = self.count_name().and_then(|()| self.look_up(folder, from));
+        let result = found.and_then(|inode| {
             match self.look_up(folder, to) {
                 Ok(_) if replace == Replace::Never => return Err(libc::EEXIST),
                 Err(libc::EISDIR) if replace == Replace::Never => return Err(libc::EEXIST),
@@ -204,14 +218,14 @@ impl State {
     }
 
     pub(super) fn unlink(&mut self, folder: &Path, name: &OsStr) -> Sys<()> {
-        let found = self.look_up(folder, name);
+        let found = self.count_name().and_then(|()| self.look_up(folder, name));
         let result = found.map(|inode| self.names_mut(folder).unlink(name, inode));
         self.collect();
         self.traced(format!("unlink {}", text(name)), result)
     }
 
     pub(super) fn sync_folder(&mut self, folder: &Path) -> Sys<()> {
-        let result = self.next_sync();
+        let result = self.count_sync(Synced::Directory);
         match result {
             Ok(()) => self.names_mut(folder).sync(),
             Err(_) => self.names_mut(folder).fail_sync(),
@@ -221,7 +235,7 @@ impl State {
     }
 
     pub(super) fn sync_file(&mut self, descriptor: i32, all: bool) -> Sys<()> {
-        let result = self.next_sync();
+        let result = self.count_sync(Synced::File);
         let inode = self.inode_of(descriptor);
         match result {
             Ok(()) => inode.sync(all),
@@ -232,17 +246,12 @@ impl State {
         self.traced(call, result)
     }
 
-    fn next_sync(&mut self) -> Sys<()> {
-        self.syncs += 1;
-        Fault::strikes(self.options.fail_sync, self.syncs)
-    }
-
     /// Makes a change to a file that takes effect at once, noted as `call`.
     pub(super) fn change(&mut self, descriptor: i32, call: &str, change: Change) -> Sys<()> {
         let refused = match change {
             // As ftruncate says it.
             Change::SetLen(_) => libc::EINVAL,
-            Change::Write { .. } | Change::Allocate { .. } | Change::Punch { .. } => libc::EBADF,
+            Change::Write(_) | Change::Allocate { .. } | Change::Punch { .. } => libc::EBADF,
         };
         let (noted, end, needed) = match change {
             Change::SetLen(len) => (format!("{len}"), len, 0),
@@ -255,7 +264,7 @@ impl State {
                 let content = self.inode_of(descriptor).content();
                 (format!("{offset} {len}"), end, content.missing(offset, len_checked))
             }
-            Change::Write { .. } => unreachable!("writes are issued and land"),
+            Change::Write(_) => unreachable!("writes are issued and land"),
         };
         let result = if !self.description(descriptor).writable {
             Err(refused)
@@ -306,7 +315,12 @@ impl State {
 
     pub(super) fn try_lock(&mut self, descriptor: i32) -> bool {
         let holder = &mut self.inode_of(descriptor).locked_by;
-        *holder.get_or_insert(descriptor) == descriptor
+        let taken = *holder.get_or_insert(descriptor) == descriptor;
+        if !taken {
+            let inode = self.description(descriptor).inode;
+            self.land_straggler_of(inode);
+        }
+        taken
     }
 
     pub(super) fn is_open(&self, descriptor: i32) -> bool {
@@ -326,7 +340,7 @@ impl State {
         &self.inodes[&number]
     }
 
-    fn inode_mut(&mut self, number: u64) -> &mut Inode {
+    pub(super) fn inode_mut(&mut self, number: u64) -> &mut Inode {
         // S9: whoever has a number has it from a name or a descriptor.
         self.inodes.get_mut(&number).expect("a name or a descriptor leads to it")
     }
@@ -342,6 +356,8 @@ impl State {
             gid: inode.metadata.gid,
             modified: inode.metadata.modified,
             identity: (1, number),
+            links: 1,
+            changed: inode.metadata.modified,
         }
     }
 
@@ -355,6 +371,8 @@ impl State {
             gid: 0,
             modified: SystemTime::UNIX_EPOCH,
             identity: (1, self.folders[path].identity),
+            links: 2,
+            changed: SystemTime::UNIX_EPOCH,
         }
     }
 
@@ -362,7 +380,8 @@ impl State {
     pub(super) fn collect(&mut self) {
         let named = self.folders.values().flat_map(|folder| folder.names.inodes());
         let opened = self.descriptions.values().map(|description| description.inode);
-        let reached: BTreeSet<u64> = named.chain(opened).collect();
+        let straggled = self.stragglers.iter().map(|&(inode, _)| inode);
+        let reached: BTreeSet<u64> = named.chain(opened).chain(straggled).collect();
         // S9: exactly those are left.
         self.inodes.retain(|number, _| reached.contains(number));
     }

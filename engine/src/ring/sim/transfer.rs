@@ -10,8 +10,7 @@
 //! - S12: a caller that asks for the rest of a short transfer gets to the end: cuts leave at least
 //!   a page of progress, and of two small transfers in a row one is whole.
 
-use super::Fault;
-use super::content::PAGE_BYTES;
+use super::content::{PAGE_BYTES, Run};
 use super::state::{State, Sys};
 use crate::ring::op::OpKind;
 
@@ -53,7 +52,7 @@ impl State {
         let refused = self.admit(descriptor, kind, offset, bytes).err();
         let write = (kind == OpKind::Write && refused.is_none()).then(|| self.number());
         if let Some(id) = write {
-            self.inode_of(descriptor).issue(id, offset, bytes.into());
+            self.inode_of(descriptor).issue(id, descriptor, Run::new(offset, bytes));
         }
         let direct = self.description(descriptor).direct;
         Issued { descriptor, offset, len: bytes.len(), direct, write, refused, waited_for: false }
@@ -65,8 +64,9 @@ impl State {
             if !description.writable {
                 return Err(libc::EBADF);
             }
-            self.writes += 1;
-            Fault::strikes(self.options.fail_write, self.writes)?;
+            self.count_write()?;
+        } else {
+            self.count_read()?;
         }
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
             return Err(if kind == OpKind::Write { libc::EFBIG } else { libc::EINVAL });
@@ -86,7 +86,8 @@ impl State {
     pub(super) fn finish_read(&mut self, issued: Issued, bytes: &mut [u8]) -> Sys<usize> {
         self.interrupt(issued)?;
         let len = self.cut(bytes.len(), true);
-        let content = self.inode_of(issued.descriptor).content();
+        let inode = self.inode_of(issued.descriptor);
+        let content = if issued.direct { inode.behind_cache() } else { inode.content() };
         Ok(content.read(issued.offset, &mut bytes[..len]))
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+mod faults;
+mod stragglers;
 mod transfers;
 
 use super::*;
@@ -91,7 +93,7 @@ fn names_follow_posix() {
     let again = folder.create_new(name("a"), false).unwrap_err();
     assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(errno(folder.create_new(name("sub"), false)), Some(libc::EEXIST));
-    let missing = folder.open_existing(name("b")).unwrap_err();
+    let missing = folder.open_existing(name("b"), false).unwrap_err();
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     folder.create_new(name("b"), false).unwrap();
     let refused = folder.rename(name("a"), name("b"), Replace::Never).unwrap_err();
@@ -137,14 +139,14 @@ fn a_lock_belongs_to_the_open_file_description() {
     let (disk, folder) = disk(SimOptions::default());
     let first = folder.create_new(name("a"), false).unwrap();
     let shared = first.clone();
-    let second = folder.open_existing(name("a")).unwrap();
+    let second = folder.open_existing(name("a"), false).unwrap();
     assert!(first.try_lock().unwrap() && shared.try_lock().unwrap());
     assert!(!second.try_lock().unwrap());
     for restarted in [disk.killed(), disk.crash(0)] {
         restarted.write_file("/out/b", b"");
         let folder = restarted.directory(Path::new("/out")).unwrap();
         for name in restarted.names("/out") {
-            assert!(folder.open_existing(&name).unwrap().try_lock().unwrap());
+            assert!(folder.open_existing(&name, false).unwrap().try_lock().unwrap());
         }
     }
     drop(first);
@@ -210,7 +212,7 @@ fn direct_io_off_the_grid_is_refused() {
     }
     assert!(file.leave_direct().unwrap() && !file.leave_direct().unwrap());
     assert_eq!(file.write_at(&buffer[512..520], 3).unwrap(), 8);
-    assert!(!folder.open_existing(name("a")).unwrap().is_direct());
+    assert!(!folder.open_existing(name("a"), false).unwrap().is_direct());
     assert!(disk.open(Path::new("/out/a"), true).unwrap().is_direct());
 }
 

@@ -15,7 +15,7 @@ fn a_lock_outlasts_the_writes_in_flight() {
     backend.turn(Wait::No, &mut Vec::new()).unwrap();
     assert!(backend.in_flight() > 0);
     drop(file);
-    let second = folder.open_existing(name("a")).unwrap();
+    let second = folder.open_existing(name("a"), false).unwrap();
     assert!(!second.try_lock().unwrap());
     let killed = disk.killed().read_file("/out/a").unwrap();
     drop(backend);

@@ -1,0 +1,67 @@
+//! `ringpack resume`.
+
+use std::io::{IsTerminal, stdin};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use ringpack::format::record::{Open, SourceKind};
+use ringpack::pack::{Input, ResumeOptions, recorded_input, resume};
+use ringpack::ring::os::OsDisk;
+
+use super::{duplicate, note_packed, resume_command, warn};
+use crate::args;
+use crate::exit::Failure;
+use crate::names;
+use crate::signals::Signals;
+
+pub(crate) fn run(args: &args::Resume, signals: &Signals) -> Result<ExitCode, Failure> {
+    args.checkpoints.tell(signals);
+    let options = ResumeOptions {
+        replace: args.force,
+        checkpoints: args.checkpoints.cadence(),
+        observer: args.checkpoints.observer(&args.talk),
+        io: args.io.mode(),
+        threads: args.io.threads(),
+        direct: !args.io.no_direct,
+        ..ResumeOptions::default()
+    };
+    // Taken beforehand: what the journal says decides whether it is read.
+    let mut standard_input = Some(duplicate(stdin().as_fd())?);
+    let mut name = String::new();
+    let mut from_stdin = false;
+    let mut input = |open: &Open| {
+        let (input, said) = match &args.input {
+            Some(path) if !names::is_standard_stream(path) => {
+                (Input::Path(path.clone()), path.display().to_string())
+            }
+            None if !is_pipe(open) => {
+                let recorded = recorded_input(open)?;
+                let said = match &recorded {
+                    Input::Path(path) => path.display().to_string(),
+                    Input::Stream(_, name) => name.clone(),
+                };
+                (recorded, said)
+            }
+            None if stdin().is_terminal() => (recorded_input(open)?, String::new()),
+            _ => {
+                from_stdin = true;
+                let file = standard_input.take().expect("the input is asked for once");
+                let said = "standard input".to_owned();
+                (Input::Stream(file, said.clone()), said)
+            }
+        };
+        name = said;
+        Ok(input)
+    };
+    let resumed = resume(&OsDisk, &args.target, &mut input, &options, signals.cancel());
+    let report = resumed
+        .map_err(|error| Failure::Resumable(error, resume_command(&args.target, from_stdin)))?;
+    warn(&report.run, &args.talk);
+    note_packed(&args.talk, &name, &args.target.display().to_string(), &report);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the input was a pipe without a name.
+fn is_pipe(open: &Open) -> bool {
+    open.source.kind == SourceKind::Stream && open.name.is_empty()
+}

@@ -1,0 +1,186 @@
+//! The target: a name that a file is to take, and the names that stand beside it until then.
+//!
+//! It is checked before any work is done for it, and its directory is held open: names are resolved
+//! in that directory even if it is moved or replaced meanwhile.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ring::file::{Directory, Disk, FileKind, Replace, Status};
+
+/// What a partial file's name ends with.
+pub const PARTIAL_SUFFIX: &str = ".ringpack-partial";
+/// What a journal's name ends with.
+pub const JOURNAL_SUFFIX: &str = ".ringpack-journal";
+/// What the name of a journal ends with that is to take another's place.
+pub const NEW_JOURNAL_SUFFIX: &str = ".ringpack-rewrite";
+
+/// A name that a file is to take.
+#[derive(Clone, Debug)]
+pub struct Target {
+    directory: Arc<dyn Directory>,
+    name: OsString,
+    path: PathBuf,
+    replace: Replace,
+}
+
+impl Target {
+    /// The target at `path`, checked before any work is done for it.
+    ///
+    /// # Errors
+    /// `TargetExists` where something has the name and [`Replace::Never`] is asked; `Output` where
+    /// the directory can't be opened or a directory has the name.
+    pub fn new(disk: &dyn Disk, path: &Path, replace: Replace) -> Result<Self> {
+        let failed = |what: &'static str| {
+            move |error| Error::from_io(ErrorKind::Output, what, error).at(path)
+        };
+        let Some(name) = path.file_name() else {
+            return Err(Error::new(ErrorKind::Output, "is no name for a file").at(path));
+        };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let directory = disk.directory(parent).map_err(failed("cannot open the directory"))?;
+        let target = Self { directory, name: name.to_owned(), path: path.to_owned(), replace };
+        match target.current()? {
+            None => {}
+            Some(Status { kind: FileKind::Directory, .. }) => {
+                return Err(Error::new(ErrorKind::Output, "is a directory").at(path));
+            }
+            Some(Status { kind: FileKind::Regular, .. }) if replace == Replace::Allowed => {}
+            Some(Status { kind: FileKind::Regular, .. }) => return Err(target.exists()),
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::Output,
+                    "is no regular file, so it can't be replaced all at once",
+                )
+                .at(path)
+                .hint("write to standard output with -c and redirect it there"));
+            }
+        }
+        Ok(target)
+    }
+
+    /// Refuses a target that is the very file it is to be made from, or whose partial file would
+    /// be.
+    ///
+    /// # Errors
+    /// `InvalidOptions` where it is, `Output` where the directory can't be searched.
+    pub fn refuse_source(&self, source: &Status) -> Result<()> {
+        let is_source =
+            |found: Option<Status>| found.is_some_and(|found| found.identity == source.identity);
+        let refused = |what| {
+            let refused = Error::new(ErrorKind::InvalidOptions, what).at(&self.path);
+            Err(refused.hint("name another output with --output (-o)"))
+        };
+        if is_source(self.current()?) {
+            return refused("is input and output at once");
+        }
+        if is_source(self.status(&self.partial_name())?) {
+            return refused("would be written under the input's own name first");
+        }
+        Ok(())
+    }
+
+    /// The name that the file has while it is written.
+    #[must_use]
+    pub fn partial_name(&self) -> OsString {
+        self.beside(PARTIAL_SUFFIX)
+    }
+
+    /// The name of its journal.
+    #[must_use]
+    pub fn journal_name(&self) -> OsString {
+        self.beside(JOURNAL_SUFFIX)
+    }
+
+    /// The name of a journal that is to take the other's place.
+    #[must_use]
+    pub fn new_journal_name(&self) -> OsString {
+        self.beside(NEW_JOURNAL_SUFFIX)
+    }
+
+    fn beside(&self, suffix: &str) -> OsString {
+        let mut name = self.name.clone();
+        name.push(suffix);
+        name
+    }
+
+    /// Its own name.
+    #[must_use]
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// Whether it may be replaced.
+    #[must_use]
+    pub fn replace(&self) -> Replace {
+        self.replace
+    }
+
+    /// The same, replaced only if `replace` says so.
+    ///
+    /// # Errors
+    /// `TargetExists` where something has the name and it is not to be replaced.
+    pub fn with_replace(self, replace: Replace) -> Result<Self> {
+        if replace == Replace::Never && self.current()?.is_some() {
+            return Err(self.exists());
+        }
+        Ok(Self { replace, ..self })
+    }
+
+    /// What has the name now.
+    ///
+    /// # Errors
+    /// `Output` where the directory can't be searched.
+    pub fn current(&self) -> Result<Option<Status>> {
+        self.status(&self.name)
+    }
+
+    /// What has a name beside it now.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub fn status(&self, name: &OsStr) -> Result<Option<Status>> {
+        self.directory.status(name).map_err(|error| self.failed("cannot look at the target", error))
+    }
+
+    /// The directory it is in.
+    #[must_use]
+    pub fn directory(&self) -> &Arc<dyn Directory> {
+        &self.directory
+    }
+
+    /// Its path as given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn exists(&self) -> Error {
+        Error::new(ErrorKind::TargetExists, "exists already")
+            .at(&self.path)
+            .hint("replace it with --force (-f), or name another with --output (-o)")
+    }
+
+    pub(super) fn failed(&self, what: &'static str, error: io::Error) -> Error {
+        Error::from_io(ErrorKind::Output, what, error).at(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::os::OsDisk;
+
+    #[test]
+    fn targets_that_cannot_be_are_refused_before_any_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| Target::new(&OsDisk, path, Replace::Allowed).unwrap_err();
+        assert!(refused(dir.path()).to_string().contains("is a directory"));
+        assert!(refused(&dir.path().join("none/out")).to_string().contains("directory"));
+        assert!(refused(Path::new("/dev/null")).to_string().contains("no regular file"));
+        assert!(refused(Path::new("/")).to_string().contains("no name"));
+    }
+}

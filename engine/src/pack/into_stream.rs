@@ -1,0 +1,58 @@
+//! Packing into a pipe: the extents in sequence, then the tail.
+
+use std::fs;
+use std::sync::Arc;
+
+use super::known::Known;
+use super::task::Event;
+use super::{Job, PackReport, Progress};
+use crate::commit::Sink;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Subtype;
+use crate::format::header::State;
+use crate::journal::Checkpoint;
+use crate::ordered::OrderedWriter;
+use crate::ring::stream::PipeEnd;
+use crate::spool::Spool;
+
+impl Job<'_> {
+    pub(super) fn into_stream(self, file: fs::File) -> Result<PackReport> {
+        let failed =
+            |error| Error::from_io(ErrorKind::Output, "cannot write", error).at("standard output");
+        let pipe = PipeEnd::for_writing(file, self.shared.stop()).map_err(failed)?;
+        let temp_dir = std::env::temp_dir();
+        let scratch = self.disk.directory(&temp_dir).map_err(|error| {
+            Error::from_io(ErrorKind::Output, "cannot open the directory for scratch files", error)
+                .at(&temp_dir)
+                .hint("set TMPDIR to one that exists")
+        })?;
+        let event = Arc::clone(self.shared.event());
+        let mut writer = OrderedWriter::new(&pipe, &event);
+        let recipe = self.recipe()?;
+        let header = recipe.open_header(State::Streamed, Default::default());
+        writer.write(&header.encode(Subtype::Header))?;
+        let spool = Spool::new(scratch, self.options.blake3, self.options.spool_memory);
+        let work = self.work(Known::nothing(recipe.geometry, spool), true);
+        let mut progress = Progress::behind(&Checkpoint::start());
+        let (content_size, run) = self.run(&work, self.input_files(), &mut |event: Event| {
+            let Event::HandedOver(written, handed_over) = event else {
+                unreachable!("a streamed extent brings its bytes")
+            };
+            work.known.put(written.first_chunk, &written.records)?;
+            progress.note(&written);
+            writer.take(handed_over)
+        })?;
+        let holes = progress.holes;
+        let finish = self.finish(header, work, progress, content_size)?;
+        let (header, _) = finish.write_tail(&mut StreamSink(&writer))?;
+        Ok(self.report(header, None, holes, run))
+    }
+}
+
+struct StreamSink<'a>(&'a OrderedWriter<'a>);
+
+impl Sink for StreamSink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.write(bytes)
+    }
+}

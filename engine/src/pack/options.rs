@@ -1,0 +1,169 @@
+//! What a caller of packing may choose.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::codec;
+use crate::commit::Cadence;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::header::{CodecKind, PlacementKind};
+use crate::format::layout::{self, Geometry};
+use crate::format::recipe::Recipe;
+use crate::journal::Checkpoint;
+use crate::limits;
+use crate::pipeline::IoMode;
+
+/// How chunks become frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Codec {
+    /// Raw blocks.
+    Store,
+    /// Zstandard at this level, [`limits::LEVEL_MIN`] to [`limits::LEVEL_MAX`].
+    Zstd(i32),
+}
+
+/// Options of packing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PackOptions {
+    /// How chunks become frames.
+    pub codec: Codec,
+    /// Chunk length as a power of two, [`limits::CHUNK_LOG2_MIN`] to [`limits::CHUNK_LOG2_MAX`]. An
+    /// input with too many chunks for a seek table gets larger ones.
+    pub chunk_log2: u8,
+    /// Where frames stand.
+    pub placement: PlacementKind,
+    /// Chunks an extent holds, at least 1; with `None`, and at most, as many as make
+    /// [`limits::EXTENT_RAW_BYTES`]. Always 1 with `slots`.
+    pub extent_chunks: Option<u16>,
+    /// Whether to make a BLAKE3 digest of the content.
+    pub blake3: bool,
+    /// Whether an existing target is replaced.
+    pub replace: bool,
+    /// When checkpoints are taken, to resume from; `None`: never. An output that is a stream has
+    /// none.
+    pub checkpoints: Option<Cadence>,
+    /// Whether to go on from the checkpoint of an interrupted run, if there is one.
+    pub resume: bool,
+    /// Who is told of checkpoints.
+    pub observer: Observer,
+    /// Which backend to use.
+    pub io: IoMode,
+    /// Worker threads; as many as the process has cores where `None`.
+    pub threads: Option<usize>,
+    /// Whether to go past the page cache where the file systems serve that.
+    pub direct: bool,
+    /// Chunk records held in memory before they are spooled to a file, in bytes.
+    pub spool_memory: usize,
+}
+
+impl Default for PackOptions {
+    fn default() -> Self {
+        Self {
+            codec: Codec::Zstd(limits::LEVEL_DEFAULT),
+            chunk_log2: limits::CHUNK_LOG2_DEFAULT,
+            placement: PlacementKind::Dense,
+            extent_chunks: None,
+            blake3: false,
+            replace: false,
+            checkpoints: Some(Cadence::default()),
+            resume: false,
+            observer: Observer::default(),
+            io: IoMode::Auto,
+            threads: None,
+            direct: true,
+            spool_memory: limits::SPOOL_MEMORY_BYTES,
+        }
+    }
+}
+
+impl PackOptions {
+    /// Checks each option against its range.
+    ///
+    /// # Errors
+    /// `InvalidOptions`, saying which and why.
+    pub(super) fn check(&self) -> Result<()> {
+        let invalid = |what: String| Err(Error::new(ErrorKind::InvalidOptions, what));
+        let (min, max) = (limits::CHUNK_LOG2_MIN, limits::CHUNK_LOG2_MAX);
+        if !(min..=max).contains(&self.chunk_log2) {
+            let log2 = self.chunk_log2;
+            return invalid(format!("a chunk of 2^{log2} bytes is outside 2^{min} to 2^{max}"));
+        }
+        let most = Geometry::new(self.chunk_log2, self.placement).extent_chunks;
+        if let Some(chunks) = self.extent_chunks.filter(|chunks| !(1..=most).contains(chunks)) {
+            return invalid(format!("an extent of {chunks} chunks is outside 1 to {most}"));
+        }
+        let levels = limits::LEVEL_MIN..=limits::LEVEL_MAX;
+        match self.codec {
+            Codec::Zstd(level) if !levels.contains(&level) => {
+                invalid(format!("level {level} is outside {} to {}", levels.start(), levels.end()))
+            }
+            Codec::Zstd(_) | Codec::Store => Ok(()),
+        }
+    }
+
+    /// What decides the bytes of a container for `content_size` bytes, where that is known.
+    ///
+    /// # Errors
+    /// `Input` where no container can index as many.
+    pub(super) fn recipe(&self, content_size: Option<u64>) -> Result<Recipe> {
+        let wished = self.chunk_log2;
+        let log2 = match content_size {
+            Some(size) => layout::fitting_chunk_log2(wished, size).ok_or_else(|| {
+                Error::new(ErrorKind::Input, "is larger than a container can index")
+            })?,
+            None => wished,
+        };
+        let geometry = Geometry::new(log2, self.placement);
+        // Longer chunks than asked for leave room for fewer of them.
+        let most = geometry.extent_chunks;
+        let extent_chunks = self.extent_chunks.map_or(most, |chunks| chunks.min(most));
+        let (codec, level) = match self.codec {
+            Codec::Store => (CodecKind::Store, 0),
+            Codec::Zstd(level) => (CodecKind::Zstd, level),
+        };
+        Ok(Recipe {
+            codec,
+            level,
+            zstd_version: codec::zstd_version(),
+            geometry: geometry.with_extent_chunks(extent_chunks),
+            blake3: self.blake3,
+        })
+    }
+}
+
+/// Who is told of checkpoints: called on the coordinator's thread, after all of a checkpoint is
+/// durable. Two are equal if they are clones of one another.
+#[derive(Clone, Default)]
+pub struct Observer(Option<Call>);
+
+type Call = Arc<dyn Fn(&Checkpoint) + Send + Sync>;
+
+impl Observer {
+    /// Has `call` called for each checkpoint.
+    pub fn new(call: impl Fn(&Checkpoint) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(call)))
+    }
+
+    pub(super) fn tell(&self, checkpoint: &Checkpoint) {
+        if let Some(call) = &self.0 {
+            call(checkpoint);
+        }
+    }
+}
+
+impl PartialEq for Observer {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (own, other) => own.is_none() && other.is_none(),
+        }
+    }
+}
+
+impl Eq for Observer {}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Observer(..)" } else { "Observer(none)" })
+    }
+}

@@ -1,0 +1,277 @@
+//! Going on from the checkpoint of a run that was interrupted.
+//!
+//! ```text
+//! lock ─► read the journal ─► same options, same source? ─► read back what is covered
+//!      ─► a journal of what is adopted, in place of the old ─► write the rest, as if it had begun
+//! ```
+//!
+//! The rest is written by the same code as ever, from the first extent that isn't adopted on, so
+//! the container comes out with the bytes that the uninterrupted run would have written.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::adopt::{AdoptTask, AdoptWork};
+use super::into_file::Begun;
+use super::known::Known;
+use super::{
+    Codec, Input, Job, Observer, Opened, PackOptions, PackReport, Resumed, named, open_input,
+};
+use crate::cancel::Cancel;
+use crate::commit::finalize::write_header;
+use crate::commit::{Cadence, Checkpointer, Found, Interrupted, Partial, Target};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::header::{CodecKind, State};
+use crate::format::layout::Geometry;
+use crate::format::recipe::Recipe;
+use crate::format::record::{Open, SourceKind};
+use crate::journal::Checkpoint;
+use crate::limits;
+use crate::pipeline::{Channel, Crew, IoMode, Schedule, Shared};
+use crate::ring::file::{Disk, Replace};
+
+/// What going on may decide anew. Everything that decides a byte is as the interrupted run had it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResumeOptions {
+    /// Whether a target that exists by now is replaced; it is anyway if the interrupted run was to.
+    pub replace: bool,
+    /// When checkpoints are taken; `None`: no more of them.
+    pub checkpoints: Option<Cadence>,
+    /// Who is told of checkpoints.
+    pub observer: Observer,
+    /// Which backend to use.
+    pub io: IoMode,
+    /// Worker threads; as many as the process has cores where `None`.
+    pub threads: Option<usize>,
+    /// Whether to go past the page cache where the file systems serve that.
+    pub direct: bool,
+    /// Chunk records held in memory before they are spooled to a file, in bytes.
+    pub spool_memory: usize,
+}
+
+impl Default for ResumeOptions {
+    fn default() -> Self {
+        let PackOptions { checkpoints, observer, io, threads, direct, spool_memory, .. } =
+            PackOptions::default();
+        Self { replace: false, checkpoints, observer, io, threads, direct, spool_memory }
+    }
+}
+
+/// Goes on with the container at `target`, whose packing was interrupted after a checkpoint.
+/// `input` says what to read, given what the journal says: [`recorded_input`] for a source that can
+/// be opened again; a stream has to be sent again from its start.
+///
+/// # Errors
+/// As [`super::pack`]; `NotResumable` where there is no checkpoint, or source or options changed.
+/// What the checkpoint covers stays, except where the input changed while it was read.
+pub fn resume(
+    disk: &dyn Disk,
+    target: &Path,
+    input: &mut dyn FnMut(&Open) -> Result<Input>,
+    options: &ResumeOptions,
+    cancel: &Cancel,
+) -> Result<PackReport> {
+    let schedule = Schedule::threads(options.threads)?;
+    resume_scheduled(disk, target, input, options, cancel, &schedule)
+}
+
+/// As [`resume`], on workers run as `schedule` says.
+///
+/// # Errors
+/// As [`resume`].
+pub fn resume_scheduled(
+    disk: &dyn Disk,
+    target: &Path,
+    input: &mut dyn FnMut(&Open) -> Result<Input>,
+    options: &ResumeOptions,
+    cancel: &Cancel,
+    schedule: &Schedule,
+) -> Result<PackReport> {
+    // Whether the target may be replaced is in the journal.
+    let found = Target::new(disk, target, Replace::Allowed)?;
+    let nothing = || {
+        let what = "there is no checkpoint to go on from";
+        Error::new(ErrorKind::NotResumable, what).at(target).hint("pack it anew")
+    };
+    let interrupted = match Interrupted::find(found, options.direct)? {
+        Found::Interrupted(interrupted) => *interrupted,
+        Found::Foreign(refused) => return Err(refused),
+        Found::Nothing => return Err(nothing()),
+    };
+    let open = interrupted.open();
+    let pack_options = pack_options(open, options);
+    pack_options.check()?;
+    let shared = Shared::new(cancel);
+    let input = input(open)?;
+    let stream_path = super::stream_path(&input);
+    let (source, name) = open_input(disk, input, &pack_options, &shared)?;
+    let options = &pack_options;
+    let mut job = Job::new(disk, source, stream_path, options, schedule, shared);
+    let report = job.go_on(interrupted).map_err(|error| named(error, &name, Some(target)))?;
+    report.ok_or_else(nothing)
+}
+
+/// The input that the journal names.
+///
+/// # Errors
+/// `NotResumable` where it was a stream without a name, which must be sent again.
+pub fn recorded_input(open: &Open) -> Result<Input> {
+    if open.name.is_empty() {
+        let what = match open.source.kind {
+            SourceKind::Stream => "was packed from a stream, which must be sent again",
+            _ => "was packed from an input whose path is too long to be kept",
+        };
+        return Err(Error::new(ErrorKind::NotResumable, what));
+    }
+    Ok(Input::Path(PathBuf::from(OsStr::from_bytes(&open.name))))
+}
+
+/// The options of the interrupted run.
+fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
+    let ResumeOptions { replace, checkpoints, observer, io, threads, direct, spool_memory } =
+        options.clone();
+    let recipe = open.recipe;
+    PackOptions {
+        codec: match recipe.codec {
+            CodecKind::Store => Codec::Store,
+            CodecKind::Zstd => Codec::Zstd(recipe.level),
+        },
+        chunk_log2: recipe.geometry.chunk_log2,
+        placement: recipe.geometry.placement,
+        extent_chunks: Some(recipe.geometry.extent_chunks),
+        blake3: recipe.blake3,
+        replace: replace || open.replace,
+        checkpoints,
+        resume: true,
+        observer,
+        io,
+        threads,
+        direct,
+        spool_memory,
+    }
+}
+
+impl Job<'_> {
+    /// Goes on with what an interrupted run left; `None` where nothing of it is what its journal
+    /// says, and there is nothing to go on with.
+    pub(super) fn go_on(&mut self, interrupted: Interrupted) -> Result<Option<PackReport>> {
+        let recipe = self.recipe()?;
+        let source = self.source_identity();
+        interrupted.check_recipe(&recipe)?;
+        interrupted.check_source(&source)?;
+        self.resumes = true;
+        // An only chunk's digest is another than that of a first one: it is made from the content.
+        let is_only = recipe.blake3 && recipe.geometry.chunk_count(source.size) == 1;
+        self.compares = interrupted.compares_content(&source) || is_only;
+        let claimed = interrupted.covered();
+        let begun = self.take_over(interrupted, recipe).map_err(|error| match error.kind() {
+            ErrorKind::NotResumable => error,
+            // What was there before is there still.
+            _ => self.suspended(error).resumable(claimed.bytes),
+        })?;
+        let Some(begun) = begun else {
+            return Ok(None);
+        };
+        let adopted_bytes = begun.known.covered().bytes;
+        let resumed = Resumed { covered_bytes: claimed.bytes, adopted_bytes };
+        let report = self.write(begun)?;
+        Ok(Some(PackReport { resumed: Some(resumed), ..report }))
+    }
+
+    /// Reads back what an interrupted run left, and puts a journal of what is adopted in place of
+    /// its own.
+    fn take_over(&self, interrupted: Interrupted, recipe: Recipe) -> Result<Option<Begun>> {
+        let run = interrupted.open().run;
+        let lost_header = interrupted.lost_header();
+        let (partial, replay) = interrupted.into_parts();
+        if let Opened::Positional(source) = &self.source {
+            partial.target().refuse_source(source.status())?;
+        }
+        self.check_owner(&partial)?;
+        let partial = partial.with_replace(self.replace())?;
+        partial.take_back()?;
+        let claimed = replay.covered();
+        let known = Known::covering(recipe.geometry, claimed, self.spool(&partial));
+        let extent_chunks = u64::from(recipe.geometry.extent_chunks);
+        replay.each_extent(|extent| known.put(extent.number * extent_chunks, &extent.chunks))?;
+        let file = partial.file();
+        let failed =
+            |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
+        file.drop_cache().map_err(failed("cannot read back what was packed already"))?;
+        let (adopted, warning) = self.adopt(&known, file)?;
+        if lost_header && adopted.extents == 0 {
+            return Ok(None);
+        }
+        self.check_length(&recipe.geometry, &adopted)?;
+        let known = known.with_covered(adopted);
+        let open = self.journal_open(run, recipe);
+        let journal = partial
+            .replace_journal(open.clone(), &adopted, &mut |number| known.journaled(number))?;
+        // Nothing that the run before wrote behind it shows through holes of this one, and no final
+        // header stands over what is being written.
+        file.set_len(adopted.data_end).map_err(failed("cannot set the file's length"))?;
+        write_header(file, &recipe.open_header(State::Open, run))?;
+        let cadence = self.options.checkpoints.unwrap_or(Cadence::never());
+        let checkpointer = Some(Checkpointer::behind(&partial, open, journal, adopted, cadence));
+        let warnings = warning.into_iter().collect();
+        Ok(Some(Begun { partial, recipe, run, known, checkpointer, warnings }))
+    }
+
+    /// Refuses a partial file of somebody's who owns neither the process nor the input: he could
+    /// read what is written to it.
+    fn check_owner(&self, partial: &Partial) -> Result<()> {
+        let status = partial.file().status().map_err(|error| {
+            Error::from_io(ErrorKind::Output, "cannot look at the partial file", error)
+        })?;
+        let is_sources = self.is_regular().is_some_and(|source| source.status().uid == status.uid);
+        if is_sources || partial.target().directory().is_own(&status) {
+            return Ok(());
+        }
+        let what = "the partial file belongs to another user";
+        Err(Error::new(ErrorKind::NotResumable, what)
+            .hint("resume it as that user, or pack it anew"))
+    }
+
+    /// Reads back what is covered; what of it can be adopted, and why if that is not all.
+    fn adopt(
+        &self,
+        known: &Known,
+        file: &Arc<dyn crate::ring::file::File>,
+    ) -> Result<(Checkpoint, Option<String>)> {
+        let geometry = known.geometry();
+        let extents = known.covered().extents;
+        let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
+        let schedule = self.schedule.at_most(extents);
+        let crew = Crew {
+            disk: self.disk,
+            io: self.options.io,
+            schedule: &schedule,
+            files: vec![Arc::clone(file)],
+            inputs: (depth, geometry.extent_len_max() as usize),
+            outputs: (1, limits::ALIGN),
+            shared: Arc::clone(&self.shared),
+        };
+        let work = AdoptWork::new(known);
+        // Nothing is sent over it: the workers' end closing is what ends the run.
+        let (channel, receiver) = Channel::<()>::new(schedule.workers());
+        let make_task = || AdoptTask::new(&work, &self.shared, channel.sender());
+        crew.run(make_task, &receiver, &mut |()| Ok(()))?;
+        work.outcome()
+    }
+
+    /// Refuses a journal that covers what the input can't have.
+    fn check_length(&self, geometry: &Geometry, found: &Checkpoint) -> Result<()> {
+        let Opened::Positional(source) = &self.source else {
+            return Ok(());
+        };
+        let size = source.status().len;
+        let whole = found.chunks.saturating_mul(geometry.chunk_len());
+        if found.bytes > size || (found.bytes != whole && found.bytes != size) {
+            let what = "its journal covers other bytes than the input has";
+            return Err(Error::new(ErrorKind::NotResumable, what).hint("pack it anew"));
+        }
+        Ok(())
+    }
+}

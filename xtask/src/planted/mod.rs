@@ -1,0 +1,103 @@
+//! `cargo run -p xtask -- planted`: shows that the tests find the bugs they are there to find.
+//!
+//! Everything is built once with the feature `planted-bugs`. Each test named below is first run
+//! with nothing planted, and must pass; then each bug is planted, and the tests named for it must
+//! fail. A bug that the engine knows and this table doesn't is an error, and so is the reverse.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+mod table;
+
+use table::{CAUGHT, Test};
+
+/// Where the bugs are listed.
+const BUGS: &str = "engine/src/planted.rs";
+
+pub(crate) fn run(root: &Path) -> Result<ExitCode, String> {
+    let known = bugs(root)?;
+    let listed: BTreeSet<String> = CAUGHT.iter().map(|(bug, _)| (*bug).to_owned()).collect();
+    if known != listed {
+        let differ: Vec<_> = known.symmetric_difference(&listed).cloned().collect();
+        return Err(format!("listed in one of the engine and the table only: {differ:?}"));
+    }
+    build(root)?;
+    let tests: BTreeSet<Test> =
+        CAUGHT.iter().flat_map(|(_, tests)| tests.iter().copied()).collect();
+    for test in &tests {
+        if !passes(root, test, None)? {
+            return Err(format!("{} fails with nothing planted", test.name));
+        }
+    }
+    let mut missed = 0;
+    println!("{:22} {:14} {:6} test", "bug", "layer", "");
+    for (bug, tests) in CAUGHT {
+        for test in *tests {
+            let caught = !passes(root, test, Some(bug))?;
+            missed += usize::from(!caught);
+            let verdict = if caught { "caught" } else { "MISSED" };
+            println!("{bug:22} {:14} {verdict} {}", test.layer, test.name);
+        }
+    }
+    println!("{} bugs planted, {missed} missed", CAUGHT.len());
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The bugs that the engine knows.
+fn bugs(root: &Path) -> Result<BTreeSet<String>, String> {
+    let path = root.join(BUGS);
+    let source =
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let body = source.split("pub enum Bug {").nth(1).and_then(|rest| rest.split('}').next());
+    let lines = body.ok_or("the engine's list of bugs can't be found")?.lines().map(str::trim);
+    let names =
+        lines.filter(|line| !line.starts_with("//")).filter_map(|line| line.strip_suffix(','));
+    Ok(names.map(str::to_owned).collect())
+}
+
+fn cargo(root: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root).args(args).args(["--target-dir", "target/planted"]);
+    command.args(["--features", "planted-bugs"]).stdin(Stdio::null());
+    command.env_remove("RINGPACK_PLANTED");
+    command
+}
+
+fn build(root: &Path) -> Result<(), String> {
+    let packages = ["-p", "ringpack", "-p", "ringpack-tests", "-p", "ringpack-lab"];
+    let mut test = cargo(root, &["test", "--quiet", "--no-run"]);
+    for command in
+        [&mut cargo(root, &["build", "--quiet", "-p", "ringpack-cli"]), test.args(packages)]
+    {
+        let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+        if !status.success() {
+            return Err("the planted build fails".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the test passes; that it is there, and ran, is seen to.
+fn passes(root: &Path, test: &Test, bug: Option<&str>) -> Result<bool, String> {
+    let mut command = cargo(root, &["test", "--quiet", "-p", test.package]);
+    match test.target {
+        Some(target) => command.args(["--test", target]),
+        None => command.arg("--lib"),
+    };
+    command.args(["--", "--exact", test.name]);
+    if let Some(bug) = bug {
+        command.env("RINGPACK_PLANTED", bug);
+    }
+    let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if said.contains("test result: ok. 1 passed") {
+        return Ok(true);
+    }
+    // A test that takes its process down with it has failed too.
+    let failed = said.contains("test result: FAILED") || said.contains("running 1 test");
+    if failed && !output.status.success() {
+        return Ok(false);
+    }
+    Err(format!("{} can't be run: {}{said}", test.name, String::from_utf8_lossy(&output.stderr)))
+}

@@ -1,0 +1,101 @@
+//! Which tests find which bug.
+
+/// A test that finds bugs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Test {
+    /// What kind of test it is.
+    pub(super) layer: &'static str,
+    /// The package it is in.
+    pub(super) package: &'static str,
+    /// The target it is in; the library's own tests where `None`.
+    pub(super) target: Option<&'static str>,
+    /// Its name in there.
+    pub(super) name: &'static str,
+}
+
+const fn unit(name: &'static str) -> Test {
+    Test { layer: "unit", package: "ringpack", target: None, name }
+}
+
+const fn test(layer: &'static str, target: &'static str, name: &'static str) -> Test {
+    Test { layer, package: "ringpack-tests", target: Some(target), name }
+}
+
+const fn lab(target: &'static str, name: &'static str) -> Test {
+    Test { layer: "power cuts", package: "ringpack-lab", target: Some(target), name }
+}
+
+const JOURNAL_ORDER: Test =
+    unit("commit::checkpoint::tests::j1_the_data_is_synced_before_the_journal_is_written");
+const JOURNAL_SURVIVES: Test =
+    unit("journal::tests::j2_a_reported_checkpoint_survives_every_power_cut");
+const JOURNAL_REPLACED: Test =
+    unit("journal::tests::j2_a_journal_that_takes_anothers_place_is_whole_at_every_moment");
+const STALE: Test = unit(
+    "commit::publication::tests::\
+     b5_a_journal_of_another_run_is_gone_durably_before_anything_is_written",
+);
+const ONE_WRITER: Test =
+    unit("commit::publication::tests::b3_one_writer_at_a_time_and_a_dead_ones_file_is_stale");
+const ORDER: Test = test("call order", "finalize_order", "on_the_simulated_disk");
+const SURVIVES: Test =
+    test("simulator", "simulation", "p2_after_success_a_power_cut_leaves_the_new_file");
+const SYNC_FAILS: Test = test("simulator", "simulation", "each_sync_that_fails_is_final");
+const ANY_ORDER: Test =
+    test("simulator", "simulation", "any_order_and_any_interruption_gives_the_same_bytes");
+
+const FAULTS: Test = test("simulator", "crash", "p5_m1_an_error_of_each_call_and_then_a_crash");
+const EACH_STEP: Test = test("simulator", "crash", "p3_p4_j5_a_crash_at_each_step_part_1");
+const OF_GOING_ON: Test = test("simulator", "crash", "p3_p4_a_crash_at_each_step_of_going_on");
+
+/// Each bug, and the tests that must find it.
+pub(super) const CAUGHT: &[(&str, &[Test])] = &[
+    ("NoDataSync", &[ORDER]),
+    ("NoHeaderSync", &[SURVIVES, lab("power_cut", "packing_on_btrfs_survives_every_cut")]),
+    ("NoDirectorySync", &[SURVIVES, lab("power_cut", "packing_on_btrfs_survives_every_cut")]),
+    ("HeaderFirst", &[ORDER]),
+    ("ChainTrusted", &[SYNC_FAILS]),
+    ("SyncRetried", &[SYNC_FAILS, FAULTS]),
+    ("JournalBeforeData", &[JOURNAL_ORDER, EACH_STEP]),
+    ("InFlightNamed", &[EACH_STEP]),
+    ("NoJournalSync", &[JOURNAL_SURVIVES, EACH_STEP]),
+    ("NoNamesSync", &[JOURNAL_SURVIVES, EACH_STEP]),
+    ("JournalInPlace", &[JOURNAL_REPLACED, OF_GOING_ON]),
+    ("JournalUnlinkedEarly", &[EACH_STEP]),
+    ("TornTailTrusted", &[unit("journal::tests::j4_every_flipped_bit_ends_the_journal_before_it")]),
+    ("UncoveredAdopted", &[EACH_STEP]),
+    (
+        "StaleJournalTrusted",
+        &[STALE, test("simulator", "kept", "j6_a_journal_of_another_run_is_not_believed")],
+    ),
+    (
+        "NotReadBack",
+        &[test("simulator", "kept", "j7_a_frame_that_changed_is_written_anew_with_all_behind_it")],
+    ),
+    (
+        "SourceUnchecked",
+        &[test("simulator", "kept", "j6_other_options_and_another_source_are_refused_by_name")],
+    ),
+    ("SequenceUnchecked", &[test("simulator", "kept", "a_stopped_run_goes_on_to_the_same_bytes")]),
+    ("ShortWriteIgnored", &[ANY_ORDER]),
+    ("BufferReusedEarly", &[test("real ring", "round_trip", "store_dense")]),
+    (
+        "LockElsewhere",
+        &[
+            ONE_WRITER,
+            test("simulator", "kept", "j5_stragglers_land_before_the_partial_file_is_read"),
+        ],
+    ),
+    (
+        "WorldReadable",
+        &[
+            unit("commit::publication::tests::b1_b2_b4_nothing_under_the_name_until_published"),
+            lab("power_cut", "packing_on_ext4_survives_every_cut"),
+        ],
+    ),
+    (
+        "ReplacedUnasked",
+        &[unit("commit::publication::tests::b1_an_existing_target_is_replaced_only_when_asked")],
+    ),
+    ("PlaceUnchecked", &[unit("checksum::tests::k1_the_seed_stands_in_front")]),
+];
