@@ -1,0 +1,90 @@
+//! Packs a file, or goes on with one, and says what it claims on the way.
+//!
+//! ```text
+//! claiming-pack pack SHAPE INPUT TARGET CTL [suspend|kill BYTES]
+//! claiming-pack resume SHAPE TARGET CTL CLAIMED
+//! ```
+//!
+//! It marks `start` before anything is done, `checkpoint BYTES` as soon as the library reports one,
+//! and `committed` after the library reported success. Stopped, it ends itself at the first
+//! checkpoint that covers so many bytes: by the library's own way, or by SIGKILL with extents in
+//! flight. What goes on claims at its start what the interrupted run had claimed.
+//!
+//! Its standard output says what became of it, as [`Outcome`] reads it.
+
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ringpack::Cancel;
+use ringpack::pack::{Input, Observer, Output, PackReport, pack, recorded_input, resume};
+use ringpack::ring::os::OsDisk;
+use ringpack_lab::claims::START;
+use ringpack_lab::outcome::Outcome;
+use ringpack_lab::packing::{CHECKPOINT, COMMITTED};
+use ringpack_lab::shape::{Shape, Stop};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Packed = std::result::Result<PackReport, ringpack::Error>;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (ctl, result) = match *args.as_slice() {
+        ["pack", shape, input, target, ctl, ref stop @ ..] => {
+            let stop = Stop::parse(stop)?;
+            mark(ctl, START);
+            (ctl, begin(shape, input, target, ctl, stop)?)
+        }
+        ["resume", shape, target, ctl, claimed] => {
+            mark(ctl, &format!("{CHECKPOINT} {claimed}"));
+            mark(ctl, START);
+            (ctl, go_on(shape, target, ctl)?)
+        }
+        _ => return Err("see the head of claiming_pack.rs".into()),
+    };
+    if result.is_ok() {
+        mark(ctl, COMMITTED);
+    }
+    println!("{}", Outcome::of(&result));
+    result.map(|_| ()).map_err(|error| error.to_string().into())
+}
+
+fn begin(shape: &str, input: &str, target: &str, ctl: &str, stop: Option<Stop>) -> Result<Packed> {
+    let shape = Shape::named(shape).ok_or("no such shape")?;
+    let cancel = Cancel::new();
+    let observer = observer(ctl, stop, &cancel);
+    let options = ringpack::pack::PackOptions { observer, ..shape.options() };
+    Ok(pack(&OsDisk, Input::Path(input.into()), Output::Path(target.into()), &options, &cancel))
+}
+
+fn go_on(shape: &str, target: &str, ctl: &str) -> Result<Packed> {
+    let shape = Shape::named(shape).ok_or("no such shape")?;
+    let cancel = Cancel::new();
+    let observer = observer(ctl, None, &cancel);
+    let options = ringpack::pack::ResumeOptions { observer, ..shape.resume_options() };
+    Ok(resume(&OsDisk, target.as_ref(), &mut recorded_input, &options, &cancel))
+}
+
+fn observer(ctl: &str, stop: Option<Stop>, cancel: &Cancel) -> Observer {
+    let (ctl, cancel) = (ctl.to_owned(), cancel.clone());
+    Observer::new(move |checkpoint| {
+        mark(&ctl, &format!("{CHECKPOINT} {}", checkpoint.bytes));
+        match stop {
+            Some(Stop::Suspend(bytes)) if checkpoint.bytes >= bytes => cancel.suspend(),
+            Some(Stop::Kill(bytes)) if checkpoint.bytes >= bytes => {
+                kill(Pid::this(), Signal::SIGKILL).expect("a process may kill itself");
+            }
+            _ => {}
+        }
+    })
+}
+
+/// Makes a mark; it stands when this returns. Outside of a recording the marks are lines of a file.
+fn mark(ctl: &str, text: &str) {
+    let file = OpenOptions::new().append(true).create(true).open(ctl);
+    let written = file.and_then(|mut file| file.write_all(format!("{text}\n").as_bytes()));
+    written.expect("marks can be made");
+}
