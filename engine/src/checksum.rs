@@ -4,7 +4,7 @@
 //! A frame's checksum is seeded with the chunk's sequence and the frame's offset, so a frame that
 //! is intact but stands in another's place (swapped, stale, written by a misdirected write) does
 //! not match. The offset is known only after encoding, when the bytes are no longer worth another
-//! pass; CRC being linear, the seed is put in front by [`combine`] instead.
+//! pass; CRC being linear, the seed is put in front by `combine` instead.
 //!
 //! # Invariants
 //! - K1: `frame(seq, off, crc(bytes), len)` equals the CRC32C of `seq ‖ off ‖ bytes`,
