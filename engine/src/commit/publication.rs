@@ -20,8 +20,9 @@
 //! - B3: only a file that this process created or adopted, and locked, is ever published or removed
 //!   as its own.
 //! - B4: the partial file is readable by its owner alone until it takes over its attributes.
-//! - B5: a journal of another run is gone, durably, before the first byte of a new partial file is
-//!   written; the journal of a published file goes only once the new name is durable.
+//! - B5: a journal of another run that is seen is gone, durably, before the first byte of a new
+//!   partial file is written; the journal of a published file goes only once the new name is
+//!   durable. One that a power cut brought back is told by its run, or by frames not its own.
 
 use std::ffi::OsStr;
 use std::io;
@@ -405,6 +406,10 @@ fn open_left(target: &Target, direct: bool) -> Result<Option<(Arc<dyn File>, Sta
     let file = match target.directory().open_existing(&name, direct) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // The file system's own failures say nothing about the file.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EROFS | libc::EIO)) => {
+            return Err(target.failed("cannot open the partial file beside it", error));
+        }
         Err(_) => return Err(in_the_way(target, &name)),
     };
     let failed = |error| target.failed("cannot look at the partial file beside it", error);
