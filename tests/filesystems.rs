@@ -164,7 +164,7 @@ fn nothing_is_held_once_the_program_has_ended() {
     fs::write(&input, noise(80 * MIB)).unwrap();
     for io in backends(test) {
         let before = available(mount.path());
-        let mut command = ringpack(["pack", "--store", "--io", io, "-o"]);
+        let mut command = ringpack(["pack", "--no-checkpoint", "--store", "--io", io, "-o"]);
         fail(command.arg(mount.path().join("out")).arg(&input), 9);
         let after = available(mount.path());
         assert!(after + MIB as u64 > before, "{io}: of {before} bytes {after} are free");
