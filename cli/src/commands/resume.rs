@@ -30,27 +30,16 @@ pub(crate) fn run(args: &args::Resume, signals: &Signals) -> Result<ExitCode, Fa
     let mut name = String::new();
     let mut from_stdin = false;
     let mut input = |open: &Open| {
-        let (input, said) = match &args.input {
-            Some(path) if !names::is_standard_stream(path) => {
-                (Input::Path(path.clone()), path.display().to_string())
-            }
-            None if !is_pipe(open) => {
-                let recorded = recorded_input(open)?;
-                let said = match &recorded {
-                    Input::Path(path) => path.display().to_string(),
-                    Input::Stream(_, name) => name.clone(),
-                };
-                (recorded, said)
-            }
-            None if stdin().is_terminal() => (recorded_input(open)?, String::new()),
+        let input = match &args.input {
+            Some(path) if !names::is_standard_stream(path) => Input::Path(path.clone()),
+            None if !is_pipe(open) || stdin().is_terminal() => recorded_input(open)?,
             _ => {
                 from_stdin = true;
                 let file = standard_input.take().expect("the input is asked for once");
-                let said = "standard input".to_owned();
-                (Input::Stream(file, said.clone()), said)
+                Input::Stream(file, "standard input".to_owned())
             }
         };
-        name = said;
+        name = input.name();
         Ok(input)
     };
     let resumed = resume(&OsDisk, &args.target, &mut input, &options, signals.cancel());

@@ -89,35 +89,13 @@ impl Checkpointer {
     /// For a job that writes `partial` from its start.
     #[must_use]
     pub fn new(partial: &Partial, open: Open, cadence: Cadence) -> Self {
-        Self::with(partial, open, None, Checkpoint::start(), cadence)
-    }
-
-    /// For a job that goes on behind `covered`, which `journal` says already.
-    #[must_use]
-    pub fn behind(
-        partial: &Partial,
-        open: Open,
-        journal: Journal,
-        covered: Checkpoint,
-        cadence: Cadence,
-    ) -> Self {
-        Self::with(partial, open, Some(journal), covered, cadence)
-    }
-
-    fn with(
-        partial: &Partial,
-        open: Open,
-        journal: Option<Journal>,
-        covered: Checkpoint,
-        cadence: Cadence,
-    ) -> Self {
         Self {
             file: Arc::clone(partial.file()),
             open,
-            journal,
+            journal: None,
             cadence,
-            covered,
-            complete: covered,
+            covered: Checkpoint::start(),
+            complete: Checkpoint::start(),
             early: BTreeMap::new(),
             pending: Vec::new(),
             pending_bytes: 0,
@@ -125,6 +103,12 @@ impl Checkpointer {
             pause: Duration::ZERO,
             failed: false,
         }
+    }
+
+    /// The same for a job that goes on behind `covered`, which `journal` says already.
+    #[must_use]
+    pub fn behind(self, journal: Journal, covered: Checkpoint) -> Self {
+        Self { journal: Some(journal), covered, complete: covered, ..self }
     }
 
     /// Takes note of an extent of which every byte was written, and which ends at `end`.

@@ -8,11 +8,12 @@
 //! - B6: nothing is removed whose lock is not held while it is.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::target::{JOURNAL_SUFFIX, NEW_JOURNAL_SUFFIX, PARTIAL_SUFFIX};
+use super::target::{JOURNAL_SUFFIX, NEW_JOURNAL_SUFFIX, PARTIAL_SUFFIX, beside};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Replay;
 use crate::ring::file::{Directory, Disk, FileKind, Status};
@@ -56,33 +57,26 @@ pub fn clean(disk: &dyn Disk, directory: &Path, remove: bool) -> Result<Vec<Left
     let opened = disk.directory(directory).map_err(failed("cannot open the directory"))?;
     let mut names = opened.list().map_err(failed("cannot list the directory"))?;
     names.sort();
-    let mut found = Vec::new();
+    let mut sweep = Sweep { directory: opened, remove, found: Vec::new() };
     // Partial files first: what is left after them has none.
     for name in &names {
         if let Some(target) = stem(name, PARTIAL_SUFFIX) {
-            let cleaned = clean_partial(&opened, name, &target, remove, &mut found);
-            note_failure(name, cleaned, &mut found);
+            let cleaned = sweep.partial(name, &target);
+            sweep.note_failure(name, cleaned);
         }
     }
     for name in &names {
         let journal = [NEW_JOURNAL_SUFFIX, JOURNAL_SUFFIX];
         if let Some(target) = journal.iter().find_map(|suffix| stem(name, suffix)) {
-            let cleaned = clean_orphan(&opened, name, &target, remove, &mut found);
-            note_failure(name, cleaned, &mut found);
+            let cleaned = sweep.orphan(name, &target);
+            sweep.note_failure(name, cleaned);
         }
     }
+    let Sweep { directory: opened, found, .. } = sweep;
     if found.iter().any(|leftover| leftover.fate == Fate::Removed) {
         opened.sync().map_err(failed("cannot make the removal durable"))?;
     }
     Ok(found)
-}
-
-/// One that can't be removed is no reason to leave the others.
-fn note_failure(name: &OsStr, cleaned: std::io::Result<()>, found: &mut Vec<Leftover>) {
-    if let Err(error) = cleaned {
-        let (name, fate) = (name.to_owned(), Fate::Failed(error.to_string()));
-        found.push(Leftover { name, allocated: 0, resumable_bytes: None, fate });
-    }
 }
 
 fn stem(name: &OsStr, suffix: &str) -> Option<OsString> {
@@ -90,102 +84,104 @@ fn stem(name: &OsStr, suffix: &str) -> Option<OsString> {
     Some(OsString::from_vec(stem.to_vec())).filter(|stem| !stem.is_empty())
 }
 
-fn with_suffix(target: &OsStr, suffix: &str) -> OsString {
-    let mut name = target.to_owned();
-    name.push(suffix);
-    name
-}
-
-/// The file with this name, if it is a regular one of this user's.
-fn own(directory: &Arc<dyn Directory>, name: &OsStr) -> std::io::Result<Option<Status>> {
-    let status = directory.status(name)?;
-    Ok(status.filter(|it| it.kind == FileKind::Regular && directory.is_ours(it)))
-}
-
-fn clean_partial(
-    directory: &Arc<dyn Directory>,
-    name: &OsStr,
-    target: &OsStr,
+/// One pass through a directory.
+struct Sweep {
+    directory: Arc<dyn Directory>,
     remove: bool,
-    found: &mut Vec<Leftover>,
-) -> std::io::Result<()> {
-    let Some(status) = own(directory, name)? else {
-        return Ok(());
-    };
-    let file = directory.open_existing(name, false)?;
-    let held = file.try_lock()?;
-    let is_same = directory.status(name)?.is_some_and(|now| now.identity == status.identity);
-    let journals = [JOURNAL_SUFFIX, NEW_JOURNAL_SUFFIX].map(|suffix| with_suffix(target, suffix));
-    let mut leftover = Leftover {
-        name: name.to_owned(),
-        allocated: status.allocated,
-        resumable_bytes: None,
-        fate: Fate::InUse,
-    };
-    if held && is_same {
-        leftover.resumable_bytes = covered(directory, &journals[0]);
-        leftover.fate = Fate::Stale;
-        if remove {
-            // B6: the lock is held until the names are gone.
-            for journal in &journals {
-                if own(directory, journal)?.is_some() {
-                    directory.unlink(journal)?;
-                }
-            }
-            directory.unlink(name)?;
-            leftover.fate = Fate::Removed;
+    found: Vec<Leftover>,
+}
+
+impl Sweep {
+    fn note(&mut self, name: &OsStr, allocated: u64, resumable_bytes: Option<u64>, fate: Fate) {
+        let name = name.to_owned();
+        self.found.push(Leftover { name, allocated, resumable_bytes, fate });
+    }
+
+    /// One that can't be removed is no reason to leave the others.
+    fn note_failure(&mut self, name: &OsStr, cleaned: io::Result<()>) {
+        if let Err(error) = cleaned {
+            self.note(name, 0, None, Fate::Failed(error.to_string()));
         }
     }
-    found.push(leftover);
-    Ok(())
-}
 
-/// A journal whose partial file was published or lost.
-fn clean_orphan(
-    directory: &Arc<dyn Directory>,
-    name: &OsStr,
-    target: &OsStr,
-    remove: bool,
-    found: &mut Vec<Leftover>,
-) -> std::io::Result<()> {
-    let partial = with_suffix(target, PARTIAL_SUFFIX);
-    let Some(status) = own(directory, name)? else {
-        return Ok(());
-    };
-    if directory.status(&partial)?.is_some() {
-        return Ok(());
+    /// The file with this name, if it is a regular one of this user's.
+    fn own(&self, name: &OsStr) -> io::Result<Option<Status>> {
+        let status = self.directory.status(name)?;
+        Ok(status.filter(|it| it.kind == FileKind::Regular && self.directory.is_ours(it)))
     }
-    if remove {
-        // Its run may have published, and died before the target's name was durable.
-        directory.sync()?;
-        // B6: who holds the partial file's name and lock is the only one who may have a journal.
-        let lock = match directory.create_new(&partial, false) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-            created => created?,
+
+    /// Whether the name still leads to this file.
+    fn leads_to(&self, name: &OsStr, identity: (u64, u64)) -> io::Result<bool> {
+        Ok(self.directory.status(name)?.is_some_and(|now| now.identity == identity))
+    }
+
+    fn partial(&mut self, name: &OsStr, target: &OsStr) -> io::Result<()> {
+        let Some(status) = self.own(name)? else {
+            return Ok(());
         };
-        // A writer that came meanwhile may have taken the new file for stale.
-        let identity = lock.status()?.identity;
-        let is_held = lock.try_lock()?
-            && directory.status(&partial)?.is_some_and(|now| now.identity == identity);
-        if !is_held {
+        let file = self.directory.open_existing(name, false)?;
+        let held = file.try_lock()?;
+        if !held || !self.leads_to(name, status.identity)? {
+            self.note(name, status.allocated, None, Fate::InUse);
             return Ok(());
         }
-        let removed = directory.unlink(name);
-        directory.unlink(&partial)?;
-        removed?;
+        let journals = [JOURNAL_SUFFIX, NEW_JOURNAL_SUFFIX].map(|suffix| beside(target, suffix));
+        let resumable_bytes = self.covered(&journals[0]);
+        if self.remove {
+            // B6: the lock is held until the names are gone.
+            for journal in &journals {
+                if self.own(journal)?.is_some() {
+                    self.directory.unlink(journal)?;
+                }
+            }
+            self.directory.unlink(name)?;
+        }
+        self.note(name, status.allocated, resumable_bytes, self.done());
+        Ok(())
     }
-    let fate = if remove { Fate::Removed } else { Fate::Stale };
-    let name = name.to_owned();
-    found.push(Leftover { name, allocated: status.allocated, resumable_bytes: None, fate });
-    Ok(())
-}
 
-/// Content that the journal's last checkpoint covers; `None` where there is none to be read.
-fn covered(directory: &Arc<dyn Directory>, journal: &OsStr) -> Option<u64> {
-    own(directory, journal).ok()??;
-    let file = directory.open_existing(journal, false).ok()?;
-    let covered = Replay::read(file).ok()??.covered();
-    Some(covered.bytes).filter(|_| covered.extents > 0)
+    /// A journal whose partial file was published or lost.
+    fn orphan(&mut self, name: &OsStr, target: &OsStr) -> io::Result<()> {
+        let partial = beside(target, PARTIAL_SUFFIX);
+        let Some(status) = self.own(name)? else {
+            return Ok(());
+        };
+        if self.directory.status(&partial)?.is_some() {
+            return Ok(());
+        }
+        if self.remove {
+            // Its run may have published, and died before the target's name was durable.
+            self.directory.sync()?;
+            // B6: who holds the partial file's name and lock is the only one who may have a
+            // journal.
+            let lock = match self.directory.create_new(&partial, false) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+                created => created?,
+            };
+            // A writer that came meanwhile may have taken the new file for stale.
+            let identity = lock.status()?.identity;
+            if !lock.try_lock()? || !self.leads_to(&partial, identity)? {
+                return Ok(());
+            }
+            let removed = self.directory.unlink(name);
+            self.directory.unlink(&partial)?;
+            removed?;
+        }
+        self.note(name, status.allocated, None, self.done());
+        Ok(())
+    }
+
+    fn done(&self) -> Fate {
+        if self.remove { Fate::Removed } else { Fate::Stale }
+    }
+
+    /// Content that the journal's last checkpoint covers; `None` where there is none to be read.
+    fn covered(&self, journal: &OsStr) -> Option<u64> {
+        self.own(journal).ok()??;
+        let file = self.directory.open_existing(journal, false).ok()?;
+        let covered = Replay::read(file).ok()??.covered();
+        Some(covered.bytes).filter(|_| covered.extents > 0)
+    }
 }
 
 #[cfg(test)]

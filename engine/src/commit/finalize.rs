@@ -32,7 +32,6 @@ use crate::placement::sequence_set::SequenceSet;
 use crate::planted::{self, Bug};
 use crate::ring::file::{Attributes, File};
 use crate::spool::Spool;
-use crate::units::align_up;
 
 /// Bytes of the tail written at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -250,10 +249,10 @@ pub fn write_header(file: &Arc<dyn File>, header: &Header) -> Result<()> {
 /// Turns the unused rest of each slot, which was allocated ahead, into a hole. A file system that
 /// can't keeps the space allocated; the bytes read the same.
 fn punch_slots(file: &Arc<dyn File>, header: &Header, mut spool: Spool) -> Result<()> {
+    let geometry = Geometry::of(header);
     for sequence in 0..header.chunk_count {
         let entry = spool.record(sequence)?.entry;
-        let pad_prefix_end = entry.offset + u64::from(entry.frame_len) + 9;
-        let start = align_up(pad_prefix_end);
+        let start = entry.offset + geometry.written_len(entry.frame_len.into(), header.slot_len);
         let end = entry.offset + header.slot_len;
         if start < end {
             match file.punch_hole(start, end - start) {

@@ -18,6 +18,13 @@ pub const JOURNAL_SUFFIX: &str = ".ringpack-journal";
 /// What the name of a journal ends with that is to take another's place.
 pub const NEW_JOURNAL_SUFFIX: &str = ".ringpack-rewrite";
 
+/// The name that ends with `suffix` beside the target called `name`.
+pub(super) fn beside(name: &OsStr, suffix: &str) -> OsString {
+    let mut beside = name.to_owned();
+    beside.push(suffix);
+    beside
+}
+
 /// A name that a file is to take.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -102,9 +109,7 @@ impl Target {
     }
 
     fn beside(&self, suffix: &str) -> OsString {
-        let mut name = self.name.clone();
-        name.push(suffix);
-        name
+        beside(&self.name, suffix)
     }
 
     /// Its own name.

@@ -185,10 +185,13 @@ impl AsRef<[u8]> for PadPrefix {
 /// length 0.
 #[must_use]
 pub fn is_pad(bytes: &[u8]) -> bool {
-    if bytes.is_empty() {
-        return true;
-    }
-    let Some(prefix) = pad_prefix(bytes.len() as u64) else {
+    bytes.is_empty() || opens_pad(bytes, bytes.len() as u64)
+}
+
+/// Whether `bytes`, its prefix at least, open a pad of `pad_len` bytes, zeros included.
+#[must_use]
+pub fn opens_pad(bytes: &[u8], pad_len: u64) -> bool {
+    let Some(prefix) = pad_prefix(pad_len) else {
         return false;
     };
     match bytes.strip_prefix(prefix.as_ref()) {

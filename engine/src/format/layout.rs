@@ -16,7 +16,7 @@
 //! - L3: an index that passes [`check_index`] names frames that lie inside `4096..data_end`, in
 //!   order, without overlap, and no longer than a `store` frame of their chunk.
 
-use super::frame::{pad_len, store_len};
+use super::frame::{pad_len, pad_prefix, store_len};
 use super::header::{Digest, Header, PlacementKind, State};
 use super::index::{self, Entry, Index};
 use super::{Decoded, FormatError, seek_table};
@@ -107,6 +107,20 @@ impl Geometry {
         match self.placement {
             PlacementKind::Dense => 0,
             PlacementKind::Slots => align_up(store_len(1 << self.chunk_log2) as u64),
+        }
+    }
+
+    /// Bytes of an extent of `len` bytes that are written, given that its frames end after
+    /// `frames_len` of them: of a slot's pad only the first block is, the rest is a hole.
+    #[must_use]
+    pub fn written_len(&self, frames_len: u64, len: u64) -> u64 {
+        match self.placement {
+            PlacementKind::Dense => len,
+            PlacementKind::Slots => {
+                let prefix = pad_prefix(len.saturating_sub(frames_len));
+                let prefix_len = prefix.map_or(0, |prefix| prefix.as_ref().len() as u64);
+                align_up(frames_len + prefix_len).min(len)
+            }
         }
     }
 

@@ -16,15 +16,13 @@ use super::known::Known;
 use crate::buffer::Buffer;
 use crate::checksum::{self, crc32c};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::pad_prefix;
-use crate::format::header::PlacementKind;
-use crate::format::layout::Geometry;
+use crate::format::frame::opens_pad;
 use crate::format::record::ChunkRecord;
 use crate::journal::Checkpoint;
 use crate::pipeline::Shared;
 use crate::planted::{self, Bug};
 use crate::ring::{Failure, FileSlot, OpKind, Span};
-use crate::units::{FileOffset, Sequence, align_up};
+use crate::units::{FileOffset, Sequence};
 use crate::worker::{Claim, Input, Placing, Task};
 
 /// What all workers of the check share.
@@ -92,20 +90,10 @@ impl<'a> AdoptTask<'a> {
 pub(super) struct Unit {
     number: u64,
     records: Vec<ChunkRecord>,
-}
-
-/// Bytes of the container that were written for a chunk's frame and what pads it, given the grid
-/// behind it; a slot's hole was not written.
-fn written_end(geometry: &Geometry, record: &ChunkRecord, next: u64) -> u64 {
-    let frame_end = record.entry.offset + u64::from(record.entry.frame_len);
-    match geometry.placement {
-        PlacementKind::Dense => next,
-        PlacementKind::Slots => {
-            let pad = next - frame_end;
-            let prefix = pad_prefix(pad).map_or(0, |prefix| prefix.as_ref().len() as u64);
-            align_up(frame_end + prefix).min(next)
-        }
-    }
+    /// Where it starts in the container.
+    start: u64,
+    /// Bytes it takes there.
+    len: u64,
 }
 
 impl Task for AdoptTask<'_> {
@@ -118,12 +106,15 @@ impl Task for AdoptTask<'_> {
         if number >= known.covered().extents.min(bad) {
             return Ok(Claim::Exhausted);
         }
-        let (records, end) = known.extent(number)?;
-        let (first, last) = (records[0], records[records.len() - 1]);
-        let start = first.entry.offset;
-        let end = written_end(known.geometry(), &last, end);
-        let span = Span::exact(start, 0, (end - start) as usize);
-        Ok(Claim::Unit(Unit { number, records }, Input::Read(FileSlot(0), vec![span])))
+        let records = known.extent(number)?.chunks;
+        let last = records.last().expect("an extent has at least one chunk").entry;
+        let start = known.start(number)?;
+        let len = known.start(number + 1)? - start;
+        let frames_len = last.offset + u64::from(last.frame_len) - start;
+        let written = known.geometry().written_len(frames_len, len);
+        let span = Span::exact(start, 0, written as usize);
+        let unit = Unit { number, records, start, len };
+        Ok(Claim::Unit(unit, Input::Read(FileSlot(0), vec![span])))
     }
 
     fn transform(
@@ -132,39 +123,30 @@ impl Task for AdoptTask<'_> {
         input: Option<&mut [u8]>,
         _output: &mut [u8],
     ) -> Result<()> {
+        if planted::is(Bug::NotReadBack) {
+            return Ok(());
+        }
         let input = input.expect("an extent is read");
-        let known = self.work.known;
-        let geometry = known.geometry();
-        let start = unit.records[0].entry.offset;
+        let geometry = self.work.known.geometry();
         let first_chunk = unit.number * u64::from(geometry.extent_chunks);
-        let (_, extent_end) = known.extent_bounds(unit.number)?;
-        for (i, record) in unit.records.iter().enumerate() {
+        let mut frames_len = 0;
+        for (sequence, record) in (first_chunk..).zip(&unit.records) {
             self.shared.check()?;
-            let sequence = first_chunk + i as u64;
             let entry = record.entry;
-            let at = (entry.offset - start) as usize;
-            let frame = &input[at..at + entry.frame_len as usize];
-            let (place, number) = (FileOffset(entry.offset), Sequence(sequence));
-            if planted::is(Bug::NotReadBack) {
-                continue;
-            }
+            let at = (entry.offset - unit.start) as usize;
+            frames_len = at + entry.frame_len as usize;
+            let frame = &input[at..frames_len];
+            let (number, place) = (Sequence(sequence), FileOffset(entry.offset));
             if checksum::frame(number, place, crc32c(frame), frame.len()) != entry.frame_crc32c {
                 self.work.refuse(unit.number, sequence, "is not as it was written");
                 return Ok(());
             }
-            if i + 1 == unit.records.len() {
-                let frame_end = at + frame.len();
-                let written = written_end(geometry, record, extent_end);
-                let pad = &input[frame_end..(written - start) as usize];
-                let pad_len = extent_end - start - frame_end as u64;
-                let prefix = pad_prefix(pad_len);
-                let prefix = prefix.as_ref().map_or(&[][..], |prefix| prefix.as_ref());
-                let fits = pad.starts_with(prefix)
-                    && pad[prefix.len().min(pad.len())..].iter().all(|&byte| byte == 0);
-                if !fits {
-                    self.work.refuse(unit.number, sequence, "is not padded as it was");
-                }
-            }
+        }
+        let pad_len = unit.len - frames_len as u64;
+        let written = geometry.written_len(frames_len as u64, unit.len) as usize;
+        if pad_len > 0 && !opens_pad(&input[frames_len..written], pad_len) {
+            let last = first_chunk + unit.records.len() as u64 - 1;
+            self.work.refuse(unit.number, last, "is not padded as it was");
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::known::Known;
+use super::resume::another_input;
 use super::task::{Event, Work};
 use super::{Job, Opened, PackReport, Progress};
 use crate::commit::finalize::write_header;
@@ -173,8 +174,7 @@ impl Job<'_> {
                  interruption",
                 covered.bytes
             );
-            let error = Error::new(ErrorKind::NotResumable, what);
-            return Err(error.hint("give the same input again, or pack this one anew"));
+            return Err(another_input(what));
         }
         self.shared.check()?;
         Ok((content_size, report))

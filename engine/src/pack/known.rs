@@ -54,39 +54,29 @@ impl Known {
         self.spool().put(first, records)
     }
 
-    /// The records of an adopted extent, and where it ends in the container.
-    pub(super) fn extent(&self, number: u64) -> Result<(Vec<ChunkRecord>, u64)> {
+    /// An adopted extent.
+    pub(super) fn extent(&self, number: u64) -> Result<JournaledExtent> {
         let extent_chunks = u64::from(self.geometry.extent_chunks);
         let first = number * extent_chunks;
         let chunks = first..(first + extent_chunks).min(self.covered.chunks);
         let mut spool = self.spool();
-        let records = chunks.map(|sequence| spool.record(sequence)).collect::<Result<Vec<_>>>()?;
-        drop(spool);
-        let (_, end) = self.extent_bounds(number)?;
-        Ok((records, end))
+        let chunks = chunks.map(|sequence| spool.record(sequence)).collect::<Result<_>>()?;
+        Ok(JournaledExtent { number, chunks })
     }
 
-    /// Where an adopted extent starts and ends.
-    pub(super) fn extent_bounds(&self, number: u64) -> Result<(u64, u64)> {
-        let start = |number: u64| -> Result<u64> {
-            if number == self.covered.extents {
-                return Ok(self.covered.data_end);
-            }
-            let first = number * u64::from(self.geometry.extent_chunks);
-            Ok(self.spool().record(first)?.entry.offset)
-        };
-        Ok((start(number)?, start(number + 1)?))
-    }
-
-    /// An adopted extent as a journal names it.
-    pub(super) fn journaled(&self, number: u64) -> Result<JournaledExtent> {
-        Ok(JournaledExtent { number, chunks: self.extent(number)?.0 })
+    /// Where an adopted extent starts; the one behind the last, where they end.
+    pub(super) fn start(&self, number: u64) -> Result<u64> {
+        if number == self.covered.extents {
+            return Ok(self.covered.data_end);
+        }
+        let first = number * u64::from(self.geometry.extent_chunks);
+        Ok(self.spool().record(first)?.entry.offset)
     }
 
     /// What the first `extents` of those adopted cover; not all of them.
     pub(super) fn cut(&self, extents: u64) -> Result<Checkpoint> {
         let chunks = extents * u64::from(self.geometry.extent_chunks);
-        let (data_end, _) = self.extent_bounds(extents)?;
+        let data_end = self.start(extents)?;
         // An extent with others behind it is full.
         Ok(Checkpoint { extents, chunks, bytes: chunks * self.geometry.chunk_len(), data_end })
     }

@@ -55,6 +55,17 @@ pub enum Input {
     Stream(fs::File, String),
 }
 
+impl Input {
+    /// What messages call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Stream(_, name) => name.clone(),
+        }
+    }
+}
+
 /// Where the container goes.
 #[derive(Debug)]
 pub enum Output {
@@ -122,8 +133,8 @@ pub fn pack_scheduled(
 ) -> Result<PackReport> {
     options.check()?;
     let shared = Shared::new(cancel);
-    let stream_path = stream_path(&input);
-    let (source, name) = open_input(disk, input, options, &shared)?;
+    let (stream_path, name) = (stream_path(&input), input.name());
+    let source = open_input(disk, input, options, &shared)?;
     let job = Job::new(disk, source, stream_path, options, schedule, shared);
     match output {
         Output::Path(path) => {
@@ -172,23 +183,19 @@ fn open_input(
     input: Input,
     options: &PackOptions,
     shared: &Shared,
-) -> Result<(Opened, String)> {
+) -> Result<Opened> {
     let failed = |error| Error::from_io(ErrorKind::Input, "cannot open the input", error);
     match input {
-        Input::Stream(file, name) => {
-            let pipe = PipeEnd::new(file, shared.stop()).map_err(failed)?;
-            Ok((Opened::Stream(pipe), name))
+        Input::Stream(file, _) => {
+            Ok(Opened::Stream(PipeEnd::new(file, shared.stop()).map_err(failed)?))
         }
-        Input::Path(path) => {
-            let name = path.display().to_string();
-            match Source::open(disk, &path, options.direct)? {
-                Source::Positional(source) => Ok((Opened::Positional(source), name)),
-                Source::Stream => {
-                    let pipe = PipeEnd::open(&path, shared.stop());
-                    Ok((Opened::Stream(pipe.map_err(|error| failed(error).at(&path))?), name))
-                }
+        Input::Path(path) => match Source::open(disk, &path, options.direct)? {
+            Source::Positional(source) => Ok(Opened::Positional(source)),
+            Source::Stream => {
+                let pipe = PipeEnd::open(&path, shared.stop());
+                Ok(Opened::Stream(pipe.map_err(|error| failed(error).at(&path))?))
             }
-        }
+        },
     }
 }
 

@@ -8,6 +8,7 @@
 //! The rest is written by the same code as ever, from the first extent that isn't adopted on, so
 //! the container comes out with the bytes that the uninterrupted run would have written.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -105,8 +106,8 @@ pub fn resume_scheduled(
     pack_options.check()?;
     let shared = Shared::new(cancel);
     let input = input(open)?;
-    let stream_path = super::stream_path(&input);
-    let (source, name) = open_input(disk, input, &pack_options, &shared)?;
+    let (stream_path, name) = (super::stream_path(&input), input.name());
+    let source = open_input(disk, input, &pack_options, &shared)?;
     let options = &pack_options;
     let mut job = Job::new(disk, source, stream_path, options, schedule, shared);
     let report = job.go_on(interrupted).map_err(|error| named(error, &name, Some(target)))?;
@@ -126,6 +127,12 @@ pub fn recorded_input(open: &Open) -> Result<Input> {
         return Err(Error::new(ErrorKind::NotResumable, what));
     }
     Ok(Input::Path(PathBuf::from(OsStr::from_bytes(&open.name))))
+}
+
+/// The error of an input that isn't the one that the interrupted run had.
+pub(super) fn another_input(what: impl Into<Cow<'static, str>>) -> Error {
+    let error = Error::new(ErrorKind::NotResumable, what);
+    error.hint("give the same input again, or pack this one anew")
 }
 
 /// The options of the interrupted run.
@@ -207,14 +214,15 @@ impl Job<'_> {
         self.check_length(&recipe.geometry, &adopted)?;
         let known = known.with_covered(adopted);
         let open = self.journal_open(run, recipe);
-        let journal = partial
-            .replace_journal(open.clone(), &adopted, &mut |number| known.journaled(number))?;
+        let journal =
+            partial.replace_journal(open.clone(), &adopted, &mut |number| known.extent(number))?;
         // Nothing that the run before wrote behind it shows through holes of this one, and no final
         // header stands over what is being written.
         file.set_len(adopted.data_end).map_err(failed("cannot set the file's length"))?;
         write_header(file, &recipe.open_header(State::Open, run))?;
         let cadence = self.options.checkpoints.unwrap_or(Cadence::never());
-        let checkpointer = Some(Checkpointer::behind(&partial, open, journal, adopted, cadence));
+        let checkpointer =
+            Some(Checkpointer::new(&partial, open, cadence).behind(journal, adopted));
         let warnings = warning.into_iter().collect();
         Ok(Some(Begun { partial, recipe, run, known, checkpointer, warnings }))
     }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::known::Known;
 use super::options::Codec;
+use super::resume::another_input;
 use crate::buffer::Buffer;
 use crate::checksum;
 use crate::chunker::RawExtent;
@@ -134,7 +135,7 @@ impl<'a> PackTask<'a> {
     ) -> Result<Unit> {
         let number = raw.number().0;
         let known = if number < self.work.known.covered().extents {
-            Some(self.work.known.extent(number)?.0)
+            Some(self.work.known.extent(number)?.chunks)
         } else {
             None
         };
@@ -160,8 +161,7 @@ impl<'a> PackTask<'a> {
             self.work.shared.check()?;
             let differs = || {
                 let what = "the input differs from what was packed before the interruption";
-                let error = Error::new(ErrorKind::NotResumable, what).sequence(sequence);
-                error.hint("give the same input again, or pack this one anew")
+                another_input(what).sequence(sequence)
             };
             let range = chunks.next().ok_or_else(differs)?.range;
             let start = unit.raw.raw_offset() + range.start as u64;
@@ -184,8 +184,7 @@ impl<'a> PackTask<'a> {
             // Longer than what was packed, though that ended here.
             Some(chunk) => {
                 let what = "the input goes on where it ended before the interruption";
-                let error = Error::new(ErrorKind::NotResumable, what).sequence(chunk.sequence.0);
-                Err(error.hint("give the same input again, or pack this one anew"))
+                Err(another_input(what).sequence(chunk.sequence.0))
             }
             None => Ok(()),
         }
@@ -230,18 +229,12 @@ impl<'a> PackTask<'a> {
             PlacementKind::Slots => self.work.geometry.slot_len() - end as u64,
         };
         unit.len = end as u64 + pad;
-        unit.write_len = end;
+        unit.write_len = self.work.geometry.written_len(end as u64, unit.len) as usize;
         if pad > 0 {
             let prefix = pad_prefix(pad).expect("a pad has 8 bytes or more");
             let prefix = prefix.as_ref();
-            // The rest of a slot's pad is a hole: only its first block is written.
-            unit.write_len = align_up((end + prefix.len()) as u64).min(unit.len) as usize;
             output[end..end + prefix.len()].copy_from_slice(prefix);
             output[end + prefix.len()..unit.write_len].fill(0);
-            if self.work.geometry.placement == PlacementKind::Dense {
-                output[end + prefix.len()..unit.len as usize].fill(0);
-                unit.write_len = unit.len as usize;
-            }
         }
         Ok(())
     }
