@@ -340,6 +340,7 @@ impl Place<'_> {
             let is_last = depth + 1 == DEPTH_MAX || (depth > 0 && random.below(2) == 0);
             let len = way.content.len();
             let sent = if is_last { len } else { random.below(len as u64) as usize };
+            let waits = !is_last && sent > len / 2 && random.below(2) == 0;
             let end = once_unlocked(|| {
                 let mut command = if depth == 0 {
                     way.pack(Path::new("-"), &target)
@@ -353,8 +354,16 @@ impl Place<'_> {
                 let mut stdin = running.child().stdin.take().expect("standard input is piped");
                 // It is read as long as it is wanted.
                 let _ = stdin.write_all(&way.content[..sent]);
+                // Into a pipe it goes at once: some are killed only after a checkpoint.
+                if waits {
+                    until("there is a checkpoint", || {
+                        self.folder.join(JOURNAL).exists()
+                            || running.child().try_wait().unwrap().is_some()
+                    });
+                }
                 if !is_last {
-                    running.signal(Signal::SIGKILL);
+                    // It may have ended while it was waited for.
+                    running.child().kill().expect("a child can be killed");
                 }
                 drop(stdin);
                 End::of(running.end())

@@ -88,7 +88,7 @@ fn check_run(
             Outcome::Done { adopted, covered } if adopted >= claimed && adopted == covered => {
                 went_on = 1;
             }
-            Outcome::Failed { .. } => {}
+            Outcome::Failed { .. } if is_refused(second) => {}
             Outcome::NotResumable if claimed == 0 || is_published(first) => {}
             outcome => return Err(format!("{claimed} bytes were claimed, then came {outcome}")),
         }
@@ -98,6 +98,12 @@ fn check_run(
     let findings = survey(base, log, seed, STATES, |folder, claims| packing.check(folder, claims));
     let is_sound = findings.broken.is_empty() && findings.unmountable.is_empty();
     if is_sound { Ok(went_on) } else { Err(findings.to_string()) }
+}
+
+/// Whether the file system itself has given up, and serves this kernel no more writes.
+fn is_refused(output: &Output) -> bool {
+    let complaint = complaint(output);
+    ["Read-only file system", "Input/output error"].iter().any(|why| complaint.contains(why))
 }
 
 /// Whether a run failed after it had given the new file its name.
