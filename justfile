@@ -84,4 +84,4 @@ soak scale='20' seed='1': build
     done
 
 # Everything that CI checks, the cheap ones first.
-ci: fmt tidy deny lint doc bench-once test
+ci: fmt tidy deny lint doc bench-once test planted

@@ -265,6 +265,12 @@ fn j5_stragglers_land_before_the_partial_file_is_read() {
             let again = PackOptions { placement: PlacementKind::Slots, ..again };
             run(&left, &again, &Cancel::new()).unwrap();
             assert_eq!(left.stragglers(), 0, "the lock was held until they had landed");
+            // Nothing was changed before; making old names durable is no change.
+            let trace = left.trace();
+            let calls = trace.iter().filter(|call| *call != "sync /");
+            let late = calls.skip_while(|call| call.starts_with("straggler "));
+            let late: Vec<_> = late.filter(|call| call.starts_with("straggler ")).collect();
+            assert!(late.is_empty(), "landed on a file that was gone on with: {late:?}");
             assert!(left.holds(OUT, &seen));
         }
     });

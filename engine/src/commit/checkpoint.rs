@@ -169,8 +169,11 @@ impl Checkpointer {
         let frozen = self.complete;
         self.failed = true;
         // J1: durable before the journal says so.
-        let synced = match self.file.sync_data() {
-            _ if planted::is(Bug::JournalBeforeData) => Ok(()),
+        let synced = match planted::is(Bug::JournalBeforeData) {
+            true => Ok(()),
+            false => self.file.sync_data(),
+        };
+        let synced = match synced {
             Err(_) if planted::is(Bug::SyncRetried) => self.file.sync_data(),
             result => result,
         };
