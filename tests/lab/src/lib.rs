@@ -25,6 +25,7 @@ pub mod cut;
 mod delay;
 mod disk;
 pub mod flavour;
+pub mod gate;
 pub mod lab;
 pub mod log;
 mod loopback;

@@ -19,7 +19,7 @@
 //! What is found is looked at before anything is changed; going on comes last, in the mounted state
 //! itself, and only where something is left to go on with.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -39,7 +39,7 @@ use crate::lab::Lab;
 use crate::log::Log;
 use crate::outcome::complaint;
 use crate::record::{Options, record};
-use crate::shape::{Shape, Stop};
+use crate::shape::{CHUNK_LEN, Shape, Stop};
 use crate::tool;
 use crate::toy::read;
 
@@ -53,8 +53,6 @@ const PARTIAL: &str = "content.zst.ringpack-partial";
 const JOURNALS: [&str; 2] = ["content.zst.ringpack-journal", "content.zst.ringpack-rewrite"];
 /// Permission bits of the input, and so of the finished container.
 const MODE: u32 = 0o640;
-/// How often a run is begun that is to be stopped midway.
-const STOPS_MAX: usize = 20;
 /// What `mkfs.ext4` puts into a new file system.
 const NOT_OURS: &str = "lost+found";
 
@@ -87,7 +85,10 @@ impl Packing {
     pub fn new(lab: &Lab, program: &Path, len: usize, shape: Shape) -> Self {
         let folder = lab.folder("input");
         let input = folder.join("content");
-        fs::write(&input, support::content(len, 7)).expect("the input can be written");
+        fs::write(&input, support::content(len - CHUNK_LEN as usize, 7))
+            .expect("it can be written");
+        let file = OpenOptions::new().write(true).open(&input).expect("it was written");
+        file.set_len(len as u64).expect("it can end in a hole, see `gate`");
         fs::set_permissions(&input, fs::Permissions::from_mode(MODE)).expect("a file of ours");
         let old = shape.replaces.then(|| support::content(300_000, 8));
         let (program, recovered) = (program.to_owned(), Recovered::default());
@@ -122,28 +123,21 @@ impl Packing {
         let marks = self.folder.join("marks-of-the-interrupted");
         let base = Base::new(lab, flavour, self.room(), |folder| {
             self.put_old(folder);
-            // Else the first flush has more to do than to make a checkpoint, and all is packed by
-            // then.
-            File::open(folder).and_then(|folder| folder.sync_all()).expect("a folder is synced");
-            claimed = (0..STOPS_MAX)
-                .find_map(|_| self.stopped(folder, &marks, stop).filter(|&bytes| bytes < self.len))
-                .expect("it can be stopped midway");
+            claimed = self.stopped(folder, &marks, stop);
+            assert!(claimed < self.len, "it is stopped midway");
         });
         Some((base?, claimed))
     }
 
-    /// Has the program begin anew and be stopped: what it claims to have by then.
-    fn stopped(&self, folder: &Path, marks: &Path, stop: Stop) -> Option<u64> {
-        for name in [PARTIAL].into_iter().chain(JOURNALS) {
-            let _ = fs::remove_file(folder.join(name));
-        }
+    /// Has the program begin and be stopped: what it claims to have by then.
+    fn stopped(&self, folder: &Path, marks: &Path, stop: Stop) -> u64 {
         let _ = fs::remove_file(marks);
         let output = self.pack(folder, marks, Some(stop));
         assert!(!output.status.success(), "it was not stopped");
         let text = fs::read_to_string(marks).expect("it made marks");
         let marks = Claims(text.lines().collect());
         assert!(!marks.has(COMMITTED) && folder.join(PARTIAL).exists(), "{}", complaint(&output));
-        marks.largest(CHECKPOINT)
+        marks.largest(CHECKPOINT).expect("it is stopped behind a checkpoint")
     }
 
     fn put_old(&self, folder: &Path) {

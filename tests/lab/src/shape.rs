@@ -14,6 +14,9 @@ use ringpack::pipeline::IoMode;
 /// Bytes of content from one checkpoint to the next.
 pub const CHECKPOINT_BYTES: u64 = 256 << 10;
 
+/// Bytes of content in a chunk.
+pub const CHUNK_LEN: u64 = 1 << limits::CHUNK_LOG2_MIN;
+
 /// Slow enough for a chunk to take about as long as a flush. Were all shapes quicker, everything
 /// would be written by the first checkpoint, and nothing be in flight at those after it.
 const SLOW: Codec = Codec::Zstd(12);
@@ -118,11 +121,19 @@ fn often() -> Cadence {
 pub enum Stop {
     /// As asked to, so that it can be gone on with.
     Suspend(u64),
-    /// By SIGKILL, with extents in flight and space allocated ahead.
+    /// By SIGKILL, with extents written ahead and space allocated ahead.
     Kill(u64),
 }
 
 impl Stop {
+    /// Bytes of content that a checkpoint must cover before the run ends.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Suspend(bytes) | Self::Kill(bytes) => bytes,
+        }
+    }
+
     /// The arguments that ask for it.
     #[must_use]
     pub fn args(self) -> [String; 2] {

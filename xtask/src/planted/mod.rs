@@ -26,15 +26,15 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode, String> {
     let tests: BTreeSet<Test> =
         CAUGHT.iter().flat_map(|(_, tests)| tests.iter().copied()).collect();
     for test in &tests {
-        if !passes(root, test, None)? {
-            return Err(format!("{} fails with nothing planted", test.name));
+        if let Verdict::Fails(said) = verdict(root, test, None)? {
+            return Err(format!("{} fails with nothing planted:\n{said}", test.name));
         }
     }
     let mut missed = 0;
     println!("{:22} {:14} {:6} test", "bug", "layer", "");
     for (bug, tests) in CAUGHT {
         for test in *tests {
-            let caught = !passes(root, test, Some(bug))?;
+            let caught = matches!(verdict(root, test, Some(bug))?, Verdict::Fails(_));
             missed += usize::from(!caught);
             let verdict = if caught { "caught" } else { "MISSED" };
             println!("{bug:22} {:14} {verdict} {}", test.layer, test.name);
@@ -78,8 +78,15 @@ fn build(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the test passes; that it is there, and ran, is seen to.
-fn passes(root: &Path, test: &Test, bug: Option<&str>) -> Result<bool, String> {
+/// What came of a test.
+enum Verdict {
+    Passes,
+    /// What it said.
+    Fails(String),
+}
+
+/// Runs the test; that it is there, and ran, is seen to.
+fn verdict(root: &Path, test: &Test, bug: Option<&str>) -> Result<Verdict, String> {
     let mut command = cargo(root, &["test", "--quiet", "-p", test.package]);
     match test.target {
         Some(target) => command.args(["--test", target]),
@@ -90,14 +97,15 @@ fn passes(root: &Path, test: &Test, bug: Option<&str>) -> Result<bool, String> {
         command.env("RINGPACK_PLANTED", bug);
     }
     let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     if said.contains("test result: ok. 1 passed") {
-        return Ok(true);
+        return Ok(Verdict::Passes);
     }
     // A test that takes its process down with it has failed too.
     let failed = said.contains("test result: FAILED") || said.contains("running 1 test");
+    said.push_str(&String::from_utf8_lossy(&output.stderr));
     if failed && !output.status.success() {
-        return Ok(false);
+        return Ok(Verdict::Fails(said));
     }
-    Err(format!("{} can't be run: {}{said}", test.name, String::from_utf8_lossy(&output.stderr)))
+    Err(format!("{} can't be run: {said}", test.name))
 }
