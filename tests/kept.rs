@@ -428,6 +428,28 @@ fn a_full_disk_keeps_what_was_packed() {
     }
 }
 
+/// Wherever the room ends, in the data or in the journal: what was packed by then is kept.
+#[test]
+fn a_disk_that_is_full_at_any_moment_keeps_what_was_packed() {
+    let bytes = content(LEN, 11);
+    let cadence = Cadence { bytes: 1, interval: Duration::MAX, percent_max: 100 };
+    let options = PackOptions { codec: Codec::Store, checkpoints: Some(cadence), ..options() };
+    let expected = expected(&bytes, &options);
+    for room in (300_000..LEN as u64).step_by(4096) {
+        let capacity = Some(LEN as u64 + room);
+        let disk = SimDisk::new(1, SimOptions { capacity, ..SimOptions::PLAIN });
+        disk.write_file(IN, &bytes);
+        let Err(error) = run(&disk, &options, &Cancel::new()) else {
+            continue;
+        };
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+        let covered = error.resumable_bytes().unwrap_or_else(|| panic!("{room}: nothing is kept"));
+        assert_eq!(disk.names("/"), LEFT, "{room}");
+        disk.set_options(SimOptions::PLAIN);
+        check_completes(&disk, &expected, covered);
+    }
+}
+
 /// A writer that starts at any step of a cleaning of the same directory keeps its partial file.
 #[test]
 fn b6_a_writer_that_starts_while_the_folder_is_cleaned_is_left_alone() {

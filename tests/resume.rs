@@ -231,12 +231,20 @@ fn noise(len: usize) -> Vec<u8> {
 
 #[test]
 fn a_full_disk_keeps_what_is_packed_until_there_is_room() {
-    let test = "a_full_disk_keeps_what_is_packed_until_there_is_room";
+    check_full_disk("a_full_disk_keeps_what_is_packed_until_there_is_room", &["--store"]);
+}
+
+/// The first checkpoint comes when what was allocated ahead has taken all the room there is.
+#[test]
+fn a_disk_that_is_full_at_the_first_checkpoint_keeps_what_is_packed() {
+    let test = "a_disk_that_is_full_at_the_first_checkpoint_keeps_what_is_packed";
+    check_full_disk(test, &["--store", "--checkpoint-size", "4M"]);
+}
+
+fn check_full_disk(test: &str, args: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("in");
     fs::write(&input, noise(40 << 20)).unwrap();
-    // The only checkpoint is the one taken when the disk is full.
-    let args = ["--store"];
     succeed(ringpack(["pack"]).arg(&input).args(args));
     let expected = fs::read(folder.path().join("in.zst")).unwrap();
     for (kind, mib) in [(FileSystem::Ext4, 64), (FileSystem::Xfs, 300), (FileSystem::Btrfs, 256)] {

@@ -155,13 +155,14 @@ impl Checkpointer {
     /// Takes a checkpoint of everything that is complete; `None` where the last one covers it.
     ///
     /// # Errors
-    /// `Output` or `NoSpace` where anything fails: the checkpoint before stands, and is the last.
+    /// `Output` or `NoSpace` where anything fails: the checkpoint before stands, and is the last
+    /// unless [`Self::is_usable`]: there was no room for the journal.
     pub fn checkpoint(&mut self, partial: &mut Partial) -> Result<Option<Checkpoint>> {
         // H2: what failed once is never asked again.
         if self.failed {
             return Err(Error::new(ErrorKind::Output, "no checkpoint can be taken any more"));
         }
-        if self.pending.is_empty() {
+        if self.complete == self.covered {
             return Ok(None);
         }
         let start = Instant::now();
@@ -182,18 +183,24 @@ impl Checkpointer {
         })?;
         let journal = match &mut self.journal {
             Some(journal) => journal,
-            none => none.insert(partial.create_journal(self.open.clone())?),
+            none => {
+                let created = partial.create_journal(self.open.clone());
+                self.failed = !created.as_ref().is_err_and(lacks_room);
+                none.insert(created?)
+            }
         };
         for extent in self.pending.drain(..) {
             journal.append(extent);
         }
         self.pending_bytes = 0;
-        journal.checkpoint(&frozen)?;
+        let written = journal.checkpoint(&frozen);
+        // Without room for the journal nothing was lost: it may be asked again when there is some.
+        self.failed = !journal.is_usable();
+        written?;
         partial.keep();
         if planted::is(Bug::JournalBeforeData) {
             let _ = self.file.sync_data();
         }
-        self.failed = false;
         self.covered = frozen;
         self.pause = self.cadence.pause_after(start.elapsed());
         self.last = Instant::now();
@@ -217,6 +224,10 @@ impl Checkpointer {
     pub fn is_usable(&self) -> bool {
         !self.failed
     }
+}
+
+fn lacks_room(error: &Error) -> bool {
+    error.kind() == ErrorKind::NoSpace
 }
 
 #[cfg(test)]

@@ -97,13 +97,18 @@ impl Journal {
     /// called only after the data was synced (J1).
     ///
     /// # Errors
-    /// `Output` or `NoSpace`; this journal then takes no more, and the checkpoint before stands.
+    /// `Output` or `NoSpace`; the checkpoint before stands. This journal then takes no more, unless
+    /// it is still usable: there was no room to write, and it can be called again when there is.
     pub fn checkpoint(&mut self, covered: &Checkpoint) -> Result<()> {
         // J3: an attempt that failed may have left anything behind the last checkpoint.
         assert!(!self.failed, "nothing is appended to a journal that failed");
         self.failed = true;
         self.cover(covered);
-        self.write()?;
+        if let Err(error) = self.write() {
+            // What was kept is kept, and will be written over this attempt, which it begins with.
+            self.failed = error.kind() != ErrorKind::NoSpace;
+            return Err(error);
+        }
         if !planted::is(Bug::NoJournalSync) {
             self.sync()?;
         }

@@ -1,17 +1,21 @@
-//! A disk whose files are told of only so far until a gate opens.
+//! A disk whose files are read slowly from a place on, until a gate opens.
 //!
 //! A run that is to be stopped midway must not get to its end before its first checkpoint does,
-//! however slow flushes are and however fast the processor. It asks for holes before it reads, so
-//! that is where it waits: the input has to be sparse.
+//! however slow flushes are against the processor. It asks for holes before it reads an extent, so
+//! that is where it is held up: the input has to be sparse. It isn't held up for good, since who
+//! waits there doesn't look at what was written, which the checkpoint may need.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ringpack::ring::file::{Attributes, Directory, Disk, File, FileKind, Status};
 use ringpack::ring::os::OsDisk;
 use ringpack::ring::{Backend, BackendConfig, BackendKind};
-use support::processes::until;
+
+/// For how long each question behind the gate is held up. A run asks dozens of times.
+const HOLD: Duration = Duration::from_millis(50);
 
 /// The disk of the operating system, with a gate in each file opened for reading.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub struct GatedDisk {
 
 /// What holds readers up.
 struct Gate {
-    /// Bytes from the start of a file that are told of at once.
+    /// Bytes from the start of a file that are before the gate.
     free: u64,
     is_open: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -33,7 +37,7 @@ impl std::fmt::Debug for Gate {
 }
 
 impl GatedDisk {
-    /// Readers pass byte `free` of a file once `is_open` says so.
+    /// Readers are held up from byte `free` of a file on, until `is_open` says otherwise.
     pub fn new(free: u64, is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { gate: Arc::new(Gate { free, is_open: Box::new(is_open) }) }
     }
@@ -79,7 +83,10 @@ struct GatedFile {
 impl File for GatedFile {
     fn next_data(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
         if offset >= self.gate.free {
-            until("the gate opens", || (self.gate.is_open)());
+            let end = Instant::now() + HOLD;
+            while !(self.gate.is_open)() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
         self.file.next_data(offset)
     }

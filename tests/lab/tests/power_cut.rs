@@ -31,7 +31,7 @@ const RUNS: [(Shape, Option<Stop>); 6] = [
     (Shape::SLOTS, None),
     (Shape::BUFFERED, None),
     (Shape::BUFFERED_SLOTS, None),
-    (Shape::BUFFERED, Some(Stop::Kill(4 * CHECKPOINT_BYTES))),
+    (Shape::BUFFERED, Some(Stop::Kill(2 * CHECKPOINT_BYTES))),
     (Shape::SLOTS, Some(Stop::Suspend(2 * CHECKPOINT_BYTES))),
 ];
 

@@ -7,8 +7,8 @@
 //!
 //! It marks `start` before anything is done, `checkpoint BYTES` as soon as the library reports one,
 //! and `committed` after the library reported success. Stopped, it ends itself at the first
-//! checkpoint that covers so many bytes: by the library's own way, or by SIGKILL. Until then it may
-//! read only a little further than that. What goes on claims at its start what the interrupted run
+//! checkpoint that covers so many bytes: by the library's own way, or by SIGKILL. Once it has read
+//! as much, it may read on only slowly. What goes on claims at its start what the interrupted run
 //! had claimed.
 //!
 //! Its standard output says what became of it, as [`Outcome`] reads it.
@@ -20,7 +20,6 @@ use std::io::Write;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringpack::Cancel;
-use ringpack::limits::BUFFERS_PER_SIDE_MAX;
 use ringpack::pack::{Input, Observer, Output, PackReport, pack, recorded_input, resume};
 use ringpack::ring::file::Disk;
 use ringpack::ring::os::OsDisk;
@@ -28,12 +27,7 @@ use ringpack_lab::claims::START;
 use ringpack_lab::gate::GatedDisk;
 use ringpack_lab::outcome::Outcome;
 use ringpack_lab::packing::{CHECKPOINT, COMMITTED};
-use ringpack_lab::shape::{CHECKPOINT_BYTES, CHUNK_LEN, Shape, Stop};
-
-/// Bytes of content that a run which is to be stopped may be ahead of the checkpoint it waits for:
-/// one worker claims as many extents as it has buffers, of a chunk each, before it looks at what is
-/// done; and another checkpoint's worth.
-const AHEAD: u64 = (BUFFERS_PER_SIDE_MAX as u64 * CHUNK_LEN) + CHECKPOINT_BYTES;
+use ringpack_lab::shape::{Shape, Stop};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Packed = std::result::Result<PackReport, ringpack::Error>;
@@ -70,8 +64,8 @@ fn begin(shape: &str, input: &str, target: &str, ctl: &str, stop: Option<Stop>) 
         None => Box::new(OsDisk),
         Some(stop) => {
             options.threads = Some(1);
-            let (free, cancel) = (stop.bytes() + AHEAD, cancel.clone());
-            Box::new(GatedDisk::new(free, move || cancel.is_suspended()))
+            let cancel = cancel.clone();
+            Box::new(GatedDisk::new(stop.bytes(), move || cancel.is_suspended()))
         }
     };
     Ok(pack(&*disk, Input::Path(input.into()), Output::Path(target.into()), &options, &cancel))
