@@ -9,9 +9,16 @@
 //!   checked, and nothing is allocated by one that the file's own length doesn't bear out.
 //! - V2: no byte of a chunk is given out before the whole chunk was decoded and verified.
 
+pub mod content;
+mod held;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use content::ContentReader;
+
+use held::Held;
 
 use crate::buffer::AlignedMemory;
 use crate::checksum::{self, Whole, crc32c};
@@ -239,20 +246,13 @@ impl Container {
             return Err(Error::new(ErrorKind::OutOfRange, what).at(&self.path));
         }
         let chunk_len = self.header.chunk_len();
-        let mut decoder = Decoder::new()?;
-        let (mut frame, mut chunk) = (Vec::new(), Vec::new());
+        let mut held = Held::new()?;
         let mut at = range.start;
         while at < range.end {
             let sequence = at / chunk_len;
-            let entry = &self.index.entries[sequence as usize];
-            // V1: both lengths were bounded by the layout when the index was checked.
-            frame.resize(entry.frame_len as usize, 0);
-            chunk.resize(entry.raw_len as usize, 0);
-            self.raw().read_exact(entry.offset, &mut frame)?;
-            self.check_frame(sequence, &frame)?;
-            self.decode(&mut decoder, sequence, &frame, &mut chunk)?;
+            let chunk = held.chunk(self, sequence)?;
             let start = sequence * chunk_len;
-            let end = range.end.min(start + u64::from(entry.raw_len));
+            let end = range.end.min(start + chunk.len() as u64);
             sink(&chunk[(at - start) as usize..(end - start) as usize])?;
             at = end;
         }

@@ -1,0 +1,39 @@
+//! The chunk that a reader holds, verified, and what it takes to get another.
+
+use super::Container;
+use crate::codec::Decoder;
+use crate::error::Result;
+
+/// One chunk of one container, and a decoder.
+#[derive(Debug)]
+pub(super) struct Held {
+    decoder: Decoder,
+    frame: Vec<u8>,
+    chunk: Vec<u8>,
+    sequence: Option<u64>,
+}
+
+impl Held {
+    pub(super) fn new() -> Result<Self> {
+        let decoder = Decoder::new()?;
+        Ok(Self { decoder, frame: Vec::new(), chunk: Vec::new(), sequence: None })
+    }
+
+    /// The content of chunk `sequence`, which the container has, read unless it is held. The
+    /// container must be the same from call to call.
+    pub(super) fn chunk(&mut self, container: &Container, sequence: u64) -> Result<&[u8]> {
+        if self.sequence != Some(sequence) {
+            // V2: nothing is held while the bytes aren't those of a verified chunk.
+            self.sequence = None;
+            let entry = &container.index.entries[sequence as usize];
+            // V1: both lengths were bounded by the layout when the index was checked.
+            self.frame.resize(entry.frame_len as usize, 0);
+            self.chunk.resize(entry.raw_len as usize, 0);
+            container.raw().read_exact(entry.offset, &mut self.frame)?;
+            container.check_frame(sequence, &self.frame)?;
+            container.decode(&mut self.decoder, sequence, &self.frame, &mut self.chunk)?;
+            self.sequence = Some(sequence);
+        }
+        Ok(&self.chunk)
+    }
+}
