@@ -10,7 +10,7 @@ use ringpack::pack::{Input, Output, PackOptions, pack_scheduled};
 use ringpack::pipeline::{IoMode, Schedule};
 use ringpack::read::{Container, ContentReader};
 use ringpack::ring::sim::{SimDisk, SimOptions};
-use support::content;
+use support::{Random, content};
 
 const CHUNK: usize = 1 << 16;
 const OUT: &str = "/out";
@@ -43,11 +43,10 @@ fn any_walk_gives_what_the_content_gives() {
             let container = open(&packed(&bytes, placement));
             let mut reader = ContentReader::new(container).unwrap();
             let mut expected = Cursor::new(&bytes);
-            let mut random = 0x9E37_79B9_u64;
+            let mut random = Random(len as u64);
             for step in 0..400 {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let number = (random >> 33) as i64 % (len as i64 + CHUNK as i64);
-                let to = match random >> 61 {
+                let number = random.below((len + CHUNK) as u64) as i64;
+                let to = match random.below(8) {
                     0 | 1 => SeekFrom::Start(number as u64),
                     2 => SeekFrom::End(-number),
                     3 => SeekFrom::Current(number - len as i64 / 2),

@@ -432,8 +432,7 @@ fn a_full_disk_keeps_what_was_packed() {
 #[test]
 fn a_disk_that_is_full_at_any_moment_keeps_what_was_packed() {
     let bytes = content(LEN, 11);
-    let cadence = Cadence { bytes: 1, interval: Duration::MAX, percent_max: 100 };
-    let options = PackOptions { codec: Codec::Store, checkpoints: Some(cadence), ..options() };
+    let options = PackOptions { codec: Codec::Store, ..options() };
     let expected = expected(&bytes, &options);
     for room in (300_000..LEN as u64).step_by(4096) {
         let capacity = Some(LEN as u64 + room);

@@ -185,7 +185,7 @@ impl Checkpointer {
             Some(journal) => journal,
             none => {
                 let created = partial.create_journal(self.open.clone());
-                self.failed = !created.as_ref().is_err_and(lacks_room);
+                self.failed = !matches!(&created, Err(error) if error.kind() == ErrorKind::NoSpace);
                 none.insert(created?)
             }
         };
@@ -224,10 +224,6 @@ impl Checkpointer {
     pub fn is_usable(&self) -> bool {
         !self.failed
     }
-}
-
-fn lacks_room(error: &Error) -> bool {
-    error.kind() == ErrorKind::NoSpace
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ pub mod cut;
 mod delay;
 mod disk;
 pub mod flavour;
-pub mod gate;
 pub mod lab;
 pub mod log;
 mod loopback;

@@ -19,7 +19,7 @@
 //! What is found is looked at before anything is changed; going on comes last, in the mounted state
 //! itself, and only where something is left to go on with.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -39,7 +39,7 @@ use crate::lab::Lab;
 use crate::log::Log;
 use crate::outcome::complaint;
 use crate::record::{Options, record};
-use crate::shape::{CHUNK_LEN, Shape, Stop};
+use crate::shape::{Shape, Stop};
 use crate::tool;
 use crate::toy::read;
 
@@ -85,10 +85,7 @@ impl Packing {
     pub fn new(lab: &Lab, program: &Path, len: usize, shape: Shape) -> Self {
         let folder = lab.folder("input");
         let input = folder.join("content");
-        fs::write(&input, support::content(len - CHUNK_LEN as usize, 7))
-            .expect("it can be written");
-        let file = OpenOptions::new().write(true).open(&input).expect("it was written");
-        file.set_len(len as u64).expect("it can end in a hole, see `gate`");
+        fs::write(&input, support::content(len, 7)).expect("the input can be written");
         fs::set_permissions(&input, fs::Permissions::from_mode(MODE)).expect("a file of ours");
         let old = shape.replaces.then(|| support::content(300_000, 8));
         let (program, recovered) = (program.to_owned(), Recovered::default());

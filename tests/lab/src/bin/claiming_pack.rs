@@ -16,6 +16,8 @@
 use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,10 +26,13 @@ use ringpack::pack::{Input, Observer, Output, PackReport, pack, recorded_input, 
 use ringpack::ring::file::Disk;
 use ringpack::ring::os::OsDisk;
 use ringpack_lab::claims::START;
-use ringpack_lab::gate::GatedDisk;
 use ringpack_lab::outcome::Outcome;
 use ringpack_lab::packing::{CHECKPOINT, COMMITTED};
-use ringpack_lab::shape::{Shape, Stop};
+use ringpack_lab::shape::{CHUNK_LEN, Shape, Stop};
+use support::watched::{Step, WatchedDisk};
+
+/// For how long the reading of an extent is held up. There are dozens of them.
+const HOLD: Duration = Duration::from_millis(50);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Packed = std::result::Result<PackReport, ringpack::Error>;
@@ -64,11 +69,27 @@ fn begin(shape: &str, input: &str, target: &str, ctl: &str, stop: Option<Stop>) 
         None => Box::new(OsDisk),
         Some(stop) => {
             options.threads = Some(1);
-            let cancel = cancel.clone();
-            Box::new(GatedDisk::new(stop.bytes(), move || cancel.is_suspended()))
+            Box::new(slow_behind(stop.bytes(), cancel.clone()))
         }
     };
     Ok(pack(&*disk, Input::Path(input.into()), Output::Path(target.into()), &options, &cancel))
+}
+
+/// A disk on which extents are read slowly once so many bytes were, until the run is stopped. Else
+/// it might get to its end before its first checkpoint does, where flushes are slow against the
+/// processor. It isn't held up for good: who waits there doesn't look at what was written, which
+/// the checkpoint may need.
+fn slow_behind(bytes: u64, cancel: Cancel) -> impl Disk {
+    let extents = AtomicU64::new(0);
+    WatchedDisk::new(OsDisk, move |step| {
+        if step != Step::Read || extents.fetch_add(1, Relaxed) * CHUNK_LEN < bytes {
+            return;
+        }
+        let end = Instant::now() + HOLD;
+        while !cancel.is_suspended() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    })
 }
 
 fn go_on(shape: &str, target: &str, ctl: &str) -> Result<Packed> {
