@@ -64,7 +64,7 @@ impl<'a> Rig<'a> {
     /// The check may write there, as a program that recovers does.
     ///
     /// # Errors
-    /// Why it can't be mounted.
+    /// Why it can't be mounted, twice.
     ///
     /// # Panics
     /// Where the image can't be made, or `check` leaves a file open.
@@ -74,8 +74,19 @@ impl<'a> Rig<'a> {
         check: impl FnOnce(&Path, &Claims<'_>) -> T,
     ) -> Result<T, String> {
         self.build(cut).expect("images in memory can be written");
-        let mounted = Shown::mount(&self.device, self.flavour, &self.mount_point)?;
-        let result = check(&self.mount_point, &self.log.claims_before(cut.point));
+        let mount_point = self.mount_point.clone();
+        let mounted = match Shown::mount(&self.device, self.flavour, &mount_point) {
+            Ok(mounted) => mounted,
+            // The kernel's list of btrfs devices belongs to all processes: what another one does to
+            // it at this moment may refuse an image that is sound. One that isn't stays refused.
+            Err(why) => {
+                eprintln!("{why}, tried once more; cut {cut}");
+                base::forget(self.flavour, self.device.node());
+                self.build(cut).expect("images in memory can be written");
+                Shown::mount(&self.device, self.flavour, &mount_point)?
+            }
+        };
+        let result = check(&mount_point, &self.log.claims_before(cut.point));
         mounted.unmount();
         Ok(result)
     }

@@ -114,7 +114,8 @@ impl fmt::Display for Findings {
             self.broken.len(),
             self.unmountable.len(),
         )?;
-        let quoted = self.broken.iter().chain(&self.unmountable).take(QUOTED_MAX);
+        // Rare as they are, those that can't be mounted come first.
+        let quoted = self.unmountable.iter().chain(&self.broken).take(QUOTED_MAX);
         quoted.into_iter().try_for_each(|finding| write!(f, "\n  {finding}"))
     }
 }
