@@ -9,8 +9,23 @@
 
 use std::ops::Range;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::layout::Geometry;
+use crate::limits::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN};
 use crate::units::{ExtentNumber, Sequence};
+
+/// Checks a chunk length, as a power of two, against its range.
+///
+/// # Errors
+/// `InvalidOptions` where it lies outside.
+pub fn check_chunk_log2(log2: u8) -> Result<()> {
+    let (min, max) = (CHUNK_LOG2_MIN, CHUNK_LOG2_MAX);
+    if (min..=max).contains(&log2) {
+        return Ok(());
+    }
+    let what = format!("a chunk of 2^{log2} bytes is outside 2^{min} to 2^{max}");
+    Err(Error::new(ErrorKind::InvalidOptions, what))
+}
 
 /// A chunk of the content.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -20,7 +20,7 @@ use crate::checksum::crc32c;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameHeader, content_checksum, encode_store, store_len};
 use crate::format::header::CodecKind;
-use crate::limits::WINDOW_LOG_MAX;
+use crate::limits::{self, WINDOW_LOG_MAX};
 
 /// The version of libzstd that encodes, as `ZSTD_versionNumber` gives it: 1.5.7 is 10507.
 #[must_use]
@@ -47,6 +47,42 @@ pub struct Frame {
     pub raw_crc32c: u32,
     /// Low half of the XXH64 of the chunk.
     pub xxh64_low: u32,
+}
+
+/// How chunks become frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Codec {
+    /// Raw blocks.
+    Store,
+    /// Zstandard at this level, [`limits::LEVEL_MIN`] to [`limits::LEVEL_MAX`].
+    Zstd(i32),
+}
+
+impl Codec {
+    /// What a header says of it; the level is 0 where it means nothing.
+    #[must_use]
+    pub fn kind_and_level(self) -> (CodecKind, i32) {
+        match self {
+            Self::Store => (CodecKind::Store, 0),
+            Self::Zstd(level) => (CodecKind::Zstd, level),
+        }
+    }
+
+    /// Checks the level against its range.
+    ///
+    /// # Errors
+    /// `InvalidOptions` where it lies outside.
+    pub fn check(self) -> Result<()> {
+        let levels = limits::LEVEL_MIN..=limits::LEVEL_MAX;
+        match self {
+            Self::Zstd(level) if !levels.contains(&level) => {
+                let (least, most) = (levels.start(), levels.end());
+                let what = format!("level {level} is outside {least} to {most}");
+                Err(Error::new(ErrorKind::InvalidOptions, what))
+            }
+            Self::Zstd(_) | Self::Store => Ok(()),
+        }
+    }
 }
 
 /// Makes frames.

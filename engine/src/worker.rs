@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! claim ─► read ahead ─► [ready, in order of claim] ─► transform ─► [placing] ─► write ─► complete
-//!            input buffer ──────────────────────────────┘ output buffer ──────────┘
+//!   │        input buffer ──────────────────────────────┘ output buffer ──────────┘
+//!   └─ made elsewhere ────────────────────────────────────────────────┘
 //! ```
 //!
 //! Extents are transformed in the order in which they were claimed. That, and an output buffer
@@ -30,6 +31,8 @@ use crate::ring::{Backend, Completed, Failure, FileSlot, Op, OpKind, Span, Wait}
 pub enum Claim<U> {
     /// A unit, and how it gets its input.
     Unit(U, Input),
+    /// A unit whose output was made elsewhere, in a buffer that [`Task::lend`] took.
+    Made(U, Buffer),
     /// Nothing now; the event count advances when there may be.
     Later,
     /// Nothing any more.
@@ -60,6 +63,9 @@ pub enum Placing {
 pub trait Task {
     /// An extent on its way.
     type Unit;
+
+    /// Takes output buffers that are free, where units are made by others than this worker.
+    fn lend(&mut self, _free: &mut Pool) {}
 
     /// Claims the next one.
     ///
@@ -139,7 +145,7 @@ pub struct Worker<T: Task> {
     outputs: Pool,
     /// Claimed units in order of claim, with their input once it is there.
     claimed: VecDeque<Claimed<T::Unit>>,
-    /// Made units in order of claim, waiting for a place.
+    /// Made units, waiting for a place.
     placing: VecDeque<(T::Unit, Buffer)>,
     writing: HashMap<u64, T::Unit>,
     claims_max: usize,
@@ -194,6 +200,7 @@ impl<T: Task> Worker<T> {
             self.outputs.give_back(buffer);
             progress = true;
         }
+        self.task.lend(&mut self.outputs);
         progress |= self.place()?;
         progress |= self.claim()?;
         // W2: wait where there is nothing better to do.
@@ -224,11 +231,12 @@ impl<T: Task> Worker<T> {
             && self.outputs.has_free()
     }
 
-    /// Submits the writes of units whose place is known by now. A worker's units are in ascending
-    /// order, so where one has no place yet the ones behind it have none either.
+    /// Submits the writes of units whose place is known by now. Units made here are in ascending
+    /// order, but those made elsewhere are in any: one that has no place yet holds up no other.
     fn place(&mut self) -> Result<bool> {
         let mut progress = false;
-        while let Some((mut unit, buffer)) = self.placing.pop_front() {
+        for _ in 0..self.placing.len() {
+            let Some((mut unit, buffer)) = self.placing.pop_front() else { break };
             match self.task.place(&mut unit)? {
                 Placing::Write(file, spans) if !spans.is_empty() => {
                     let tag = self.submit(OpKind::Write, file, spans, buffer);
@@ -240,8 +248,8 @@ impl<T: Task> Worker<T> {
                 }
                 Placing::HandOver => self.task.hand_over(unit, buffer)?,
                 Placing::Later => {
-                    self.placing.push_front((unit, buffer));
-                    break;
+                    self.placing.push_back((unit, buffer));
+                    continue;
                 }
             }
             progress = true;
@@ -250,10 +258,15 @@ impl<T: Task> Worker<T> {
     }
 
     fn claim(&mut self) -> Result<bool> {
-        let mut progress = false;
+        let (mut progress, mut made) = (false, false);
         while !self.exhausted && self.claimed.len() < self.claims_max && self.inputs.has_free() {
             let (unit, input) = match self.task.claim()? {
                 Claim::Unit(unit, input) => (unit, input),
+                Claim::Made(unit, buffer) => {
+                    self.placing.push_back((unit, buffer));
+                    made = true;
+                    continue;
+                }
                 Claim::Later => break,
                 Claim::Exhausted => {
                     self.exhausted = true;
@@ -272,7 +285,10 @@ impl<T: Task> Worker<T> {
             self.claimed.push_back(Claimed { tag, unit, state });
             progress = true;
         }
-        Ok(progress)
+        if made {
+            self.place()?;
+        }
+        Ok(progress || made)
     }
 
     fn tag(&mut self) -> u64 {

@@ -2,6 +2,7 @@
 //!
 //! Extents complete in any order. Those that follow on what is covered already are kept for the
 //! next checkpoint, the others wait for the ones before them: what a checkpoint covers is a prefix.
+//! Where a program gives chunks in any order, each into its slot, it covers whatever is complete.
 //! A checkpoint is
 //!
 //! ```text
@@ -48,6 +49,12 @@ impl Default for Cadence {
 }
 
 impl Cadence {
+    /// Only when the program asks, or when too much is waiting to be named by one.
+    #[must_use]
+    pub fn on_request() -> Self {
+        Self { bytes: u64::MAX, interval: Duration::MAX, percent_max: 0 }
+    }
+
     /// No checkpoint, also at the end of a job that is stopped.
     #[must_use]
     pub fn never() -> Self {
@@ -116,16 +123,25 @@ impl Checkpointer {
         if self.cadence == Cadence::never() {
             return;
         }
-        self.early.insert(number, (JournaledExtent { number, chunks }, end));
-        while let Some((extent, end)) = self.early.remove(&self.complete.extents) {
-            self.complete.extents += 1;
-            self.complete.chunks += extent.chunks.len() as u64;
-            let raw_len = |chunk: &ChunkRecord| u64::from(chunk.entry.raw_len);
-            self.complete.bytes += extent.chunks.iter().map(raw_len).sum::<u64>();
-            self.complete.data_end = end;
-            self.pending_bytes += extent.chunks.len() * ChunkRecord::LEN;
-            self.pending.push(extent);
+        let extent = JournaledExtent { number, chunks };
+        if self.open.is_scattered() {
+            return self.keep(extent, end);
         }
+        self.early.insert(number, (extent, end));
+        while let Some((extent, end)) = self.early.remove(&self.complete.extents) {
+            self.keep(extent, end);
+        }
+    }
+
+    /// Keeps an extent for the next checkpoint.
+    fn keep(&mut self, extent: JournaledExtent, end: u64) {
+        self.complete.extents += 1;
+        self.complete.chunks += extent.chunks.len() as u64;
+        let raw_len = |chunk: &ChunkRecord| u64::from(chunk.entry.raw_len);
+        self.complete.bytes += extent.chunks.iter().map(raw_len).sum::<u64>();
+        self.complete.data_end = self.complete.data_end.max(end);
+        self.pending_bytes += extent.chunks.len() * ChunkRecord::LEN;
+        self.pending.push(extent);
     }
 
     /// Takes a checkpoint if one is due; `None` where none was.

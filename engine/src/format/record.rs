@@ -9,6 +9,7 @@
 //! bytes, left behind the end matches nothing. A journal is read until the first record that is cut
 //! short or doesn't match: a torn tail is where the journal ends, not an error.
 
+use super::header::PlacementKind;
 use super::index::{CHAINING_LEN, ChainingValue, Entry};
 use super::recipe::{Recipe, RunId};
 use super::{Cursor, Decoded, FormatError};
@@ -37,6 +38,8 @@ pub enum SourceKind {
     Regular = 1,
     /// A block device.
     BlockDevice = 2,
+    /// A program, which gives chunks in any order.
+    Chunks = 3,
 }
 
 /// What the source was when packing began, so that a resume can tell whether it still is.
@@ -114,6 +117,16 @@ pub struct Open {
     /// Where the source was: a path, at most [`SOURCE_NAME_LEN_MAX`] bytes; empty for a stream
     /// without one.
     pub name: Vec<u8>,
+}
+
+impl Open {
+    /// Whether extents are named in any order, with gaps between them: a program gives chunks as it
+    /// has them, and each has a slot of its own. Otherwise they are named 0, 1, 2 … without a gap.
+    #[must_use]
+    pub fn is_scattered(&self) -> bool {
+        self.source.kind == SourceKind::Chunks
+            && self.recipe.geometry.placement == PlacementKind::Slots
+    }
 }
 
 /// A journal record.
@@ -235,6 +248,7 @@ impl Record {
                             0 => SourceKind::Stream,
                             1 => SourceKind::Regular,
                             2 => SourceKind::BlockDevice,
+                            3 => SourceKind::Chunks,
                             other => {
                                 return Err(FormatError::unsupported(format!(
                                     "source kind {other} is not known to this build"

@@ -22,7 +22,8 @@
 //! - J2: a checkpoint is reported only after its record, and the names of both files, are durable.
 //! - J3: after a write or sync of it failed, nothing more is appended.
 //! - J4: replay yields extents `0..n` in order, each at the place that the lengths before it give,
-//!   and nothing that an intact checkpoint doesn't cover.
+//!   or, of a program that gives chunks in any order, each in its slot, once; and nothing that an
+//!   intact checkpoint doesn't cover.
 
 pub mod replay;
 pub mod writer;
@@ -33,7 +34,8 @@ pub use writer::Journal;
 use crate::format::record::ChunkRecord;
 use crate::limits::HEADER_LEN;
 
-/// What a checkpoint covers: a prefix of the content, durable.
+/// What a checkpoint covers, durable: a prefix of the content, or, of a program that gives chunks in
+/// any order into slots, any of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Checkpoint {
     /// Extents.
@@ -42,7 +44,7 @@ pub struct Checkpoint {
     pub chunks: u64,
     /// Content they hold, in bytes.
     pub bytes: u64,
-    /// Where they end in the container.
+    /// Where the furthest of them ends in the container.
     pub data_end: u64,
 }
 

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use super::{Checkpoint, JournaledExtent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::store_len;
+use crate::format::index::Entry;
 use crate::format::layout::{Geometry, Places};
 use crate::format::record::{ChunkRecord, Open, RECORD_LEN_MAX, Record};
 use crate::format::{Fault, FormatError};
+use crate::limits::HEADER_LEN;
+use crate::placement::sequence_set::SequenceSet;
 use crate::planted::{self, Bug};
 use crate::ring::file::File;
 use crate::ring::whole::read_full;
@@ -40,7 +43,7 @@ impl Replay {
             Some(Record::Open(open)) => open,
             Some(_) => return Err(senseless("it doesn't open with what it is the journal of")),
         };
-        let mut progress = Progress::new(open.recipe.geometry);
+        let mut progress = Progress::new(&open);
         let mut covered = progress.covered();
         while let Some(record) = records.next()? {
             match record {
@@ -74,7 +77,7 @@ impl Replay {
         self.covered
     }
 
-    /// Hands out the extents that are covered, in order.
+    /// Hands out the extents that are covered, in order of the journal.
     ///
     /// # Errors
     /// Those of `take`, and as [`Self::read`].
@@ -99,6 +102,13 @@ fn senseless(what: &str) -> Error {
     Error::new(ErrorKind::Damaged, format!("the journal makes no sense: {what}"))
 }
 
+fn check_frame_len(entry: &Entry) -> Result<()> {
+    if entry.frame_len < 13 || entry.frame_len as usize > store_len(entry.raw_len as usize) {
+        return Err(senseless("a frame has an impossible length"));
+    }
+    Ok(())
+}
+
 /// Follows the extents and checks each against those before it.
 struct Progress {
     geometry: Geometry,
@@ -106,20 +116,80 @@ struct Progress {
     covered: Checkpoint,
     /// Whether a short chunk was seen: nothing follows one.
     ended: bool,
+    /// The extents named so far, where they come in any order.
+    scattered: Option<Scattered>,
+}
+
+/// Extents named in any order.
+#[derive(Default)]
+struct Scattered {
+    named: SequenceSet,
+    /// One more than the highest of them.
+    end: u64,
+    /// The one that is short, and so the content's last.
+    short: Option<u64>,
 }
 
 impl Progress {
-    fn new(geometry: Geometry) -> Self {
-        let places = Places::new(geometry);
-        Self { geometry, places, covered: Checkpoint::start(), ended: false }
+    fn new(open: &Open) -> Self {
+        let geometry = open.recipe.geometry;
+        let (places, covered) = (Places::new(geometry), Checkpoint::start());
+        let scattered = open.is_scattered().then(Scattered::default);
+        Self { geometry, places, covered, ended: false, scattered }
     }
 
     fn covered(&self) -> Checkpoint {
         self.covered
     }
 
+    /// J4: once each, in its own slot, and only the highest short.
+    fn note_scattered(
+        &mut self,
+        mut scattered: Scattered,
+        number: u64,
+        offset: u64,
+        chunks: &[ChunkRecord],
+    ) -> Result<()> {
+        let slot_len = self.geometry.slot_len();
+        let start = number.checked_mul(slot_len).and_then(|at| at.checked_add(HEADER_LEN as u64));
+        let end = start.and_then(|start| start.checked_add(slot_len));
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(senseless("an extent has an impossible number"));
+        };
+        let [ChunkRecord { entry, .. }] = chunks else {
+            return Err(senseless("a slot has an impossible number of chunks"));
+        };
+        if (offset, entry.offset) != (start, start) {
+            return Err(senseless("an extent stands elsewhere than in its slot"));
+        }
+        if !scattered.named.insert(number) {
+            return Err(senseless("an extent is named twice"));
+        }
+        scattered.end = scattered.end.max(number + 1);
+        let raw_len = u64::from(entry.raw_len);
+        if raw_len < self.geometry.chunk_len() && scattered.short.replace(number).is_some() {
+            return Err(senseless("two chunks are short"));
+        }
+        // Only the content's very last chunk is short, and an empty one is its only one.
+        let short_at = scattered.short.unwrap_or(u64::MAX);
+        let is_empty = raw_len == 0 && number > 0;
+        if raw_len > self.geometry.chunk_len() || scattered.end - 1 > short_at || is_empty {
+            return Err(senseless("a chunk has an impossible length"));
+        }
+        check_frame_len(entry)?;
+        self.covered.extents += 1;
+        self.covered.chunks += 1;
+        self.covered.bytes += raw_len;
+        self.covered.data_end = self.covered.data_end.max(end);
+        self.scattered = Some(scattered);
+        Ok(())
+    }
+
     /// J4: in order, complete, and where the lengths before say.
     fn note(&mut self, number: u64, offset: u64, chunks: &[ChunkRecord]) -> Result<()> {
+        if let Some(scattered) = self.scattered.take() {
+            return self.note_scattered(scattered, number, offset, chunks);
+        }
         if number != self.covered.extents || self.ended {
             return Err(senseless("its extents don't follow one another"));
         }
@@ -140,9 +210,7 @@ impl Progress {
             if raw_len > chunk_len || !(is_full || may_be_short) {
                 return Err(senseless("a chunk has an impossible length"));
             }
-            if entry.frame_len < 13 || entry.frame_len as usize > store_len(raw_len as usize) {
-                return Err(senseless("a frame has an impossible length"));
-            }
+            check_frame_len(&entry)?;
             if self.places.place(entry.frame_len, last) != Some(entry.offset) {
                 return Err(senseless("a frame stands elsewhere than its lengths give"));
             }

@@ -43,7 +43,9 @@ use crate::units::ExtentNumber;
 use known::Known;
 use task::{Event, PackTask, Supply, Work, Written};
 
-pub use options::{Codec, Observer, PackOptions};
+pub use crate::codec::Codec;
+pub use crate::commit::Observer;
+pub use options::PackOptions;
 pub use resume::{ResumeOptions, recorded_input, resume, resume_scheduled};
 
 /// What is packed.

@@ -1,26 +1,14 @@
 //! What a caller of packing may choose.
 
-use std::fmt;
-use std::sync::Arc;
-
-use crate::codec;
-use crate::commit::Cadence;
+use crate::chunker;
+use crate::codec::{self, Codec};
+use crate::commit::{Cadence, Observer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::{CodecKind, PlacementKind};
+use crate::format::header::PlacementKind;
 use crate::format::layout::{self, Geometry};
 use crate::format::recipe::Recipe;
-use crate::journal::Checkpoint;
 use crate::limits;
 use crate::pipeline::IoMode;
-
-/// How chunks become frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Codec {
-    /// Raw blocks.
-    Store,
-    /// Zstandard at this level, [`limits::LEVEL_MIN`] to [`limits::LEVEL_MAX`].
-    Zstd(i32),
-}
 
 /// Options of packing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,23 +70,13 @@ impl PackOptions {
     /// # Errors
     /// `InvalidOptions`, saying which and why.
     pub(super) fn check(&self) -> Result<()> {
-        let invalid = |what: String| Err(Error::new(ErrorKind::InvalidOptions, what));
-        let (min, max) = (limits::CHUNK_LOG2_MIN, limits::CHUNK_LOG2_MAX);
-        if !(min..=max).contains(&self.chunk_log2) {
-            let log2 = self.chunk_log2;
-            return invalid(format!("a chunk of 2^{log2} bytes is outside 2^{min} to 2^{max}"));
-        }
+        chunker::check_chunk_log2(self.chunk_log2)?;
         let most = Geometry::new(self.chunk_log2, self.placement).extent_chunks;
         if let Some(chunks) = self.extent_chunks.filter(|chunks| !(1..=most).contains(chunks)) {
-            return invalid(format!("an extent of {chunks} chunks is outside 1 to {most}"));
+            let what = format!("an extent of {chunks} chunks is outside 1 to {most}");
+            return Err(Error::new(ErrorKind::InvalidOptions, what));
         }
-        let levels = limits::LEVEL_MIN..=limits::LEVEL_MAX;
-        match self.codec {
-            Codec::Zstd(level) if !levels.contains(&level) => {
-                invalid(format!("level {level} is outside {} to {}", levels.start(), levels.end()))
-            }
-            Codec::Zstd(_) | Codec::Store => Ok(()),
-        }
+        self.codec.check()
     }
 
     /// What decides the bytes of a container for `content_size` bytes, where that is known.
@@ -117,10 +95,7 @@ impl PackOptions {
         // Longer chunks than asked for leave room for fewer of them.
         let most = geometry.extent_chunks;
         let extent_chunks = self.extent_chunks.map_or(most, |chunks| chunks.min(most));
-        let (codec, level) = match self.codec {
-            Codec::Store => (CodecKind::Store, 0),
-            Codec::Zstd(level) => (CodecKind::Zstd, level),
-        };
+        let (codec, level) = self.codec.kind_and_level();
         Ok(Recipe {
             codec,
             level,
@@ -128,42 +103,5 @@ impl PackOptions {
             geometry: geometry.with_extent_chunks(extent_chunks),
             blake3: self.blake3,
         })
-    }
-}
-
-/// Who is told of checkpoints: called on the coordinator's thread, after all of a checkpoint is
-/// durable. Two are equal if they are clones of one another.
-#[derive(Clone, Default)]
-pub struct Observer(Option<Call>);
-
-type Call = Arc<dyn Fn(&Checkpoint) + Send + Sync>;
-
-impl Observer {
-    /// Has `call` called for each checkpoint.
-    pub fn new(call: impl Fn(&Checkpoint) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(call)))
-    }
-
-    pub(super) fn tell(&self, checkpoint: &Checkpoint) {
-        if let Some(call) = &self.0 {
-            call(checkpoint);
-        }
-    }
-}
-
-impl PartialEq for Observer {
-    fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            (own, other) => own.is_none() && other.is_none(),
-        }
-    }
-}
-
-impl Eq for Observer {}
-
-impl fmt::Debug for Observer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Observer(..)" } else { "Observer(none)" })
     }
 }

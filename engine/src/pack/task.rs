@@ -6,17 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::known::Known;
-use super::options::Codec;
 use super::resume::another_input;
 use crate::buffer::Buffer;
 use crate::checksum;
 use crate::chunker::RawExtent;
-use crate::codec::{Encoder, Frame, encode_room};
+use crate::codec::{Codec, Encoder, Frame, encode_room};
 use crate::commit::Gate;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{pad_len, pad_prefix, store_len, xxh64_low};
-use crate::format::header::{CodecKind, PlacementKind};
+use crate::format::header::PlacementKind;
 use crate::format::index::Entry;
 use crate::format::layout::Geometry;
 use crate::format::record::ChunkRecord;
@@ -112,12 +111,9 @@ pub(super) struct PackTask<'a> {
 
 impl<'a> PackTask<'a> {
     pub(super) fn new(work: &'a Work, codec: Codec, events: Sender<Event>) -> Self {
-        let encoder = match codec {
-            Codec::Store => Encoder::new(CodecKind::Store, 0),
-            Codec::Zstd(level) => Encoder::new(CodecKind::Zstd, level),
-        };
+        let (kind, level) = codec.kind_and_level();
         let (back, returned) = std::sync::mpsc::channel();
-        Self { work, encoder, events, back, returned }
+        Self { work, encoder: Encoder::new(kind, level), events, back, returned }
     }
 
     fn output_slot(&self) -> FileSlot {
