@@ -59,6 +59,15 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// What a header calls so.
+    #[must_use]
+    pub fn of(kind: CodecKind, level: i32) -> Self {
+        match kind {
+            CodecKind::Store => Self::Store,
+            CodecKind::Zstd => Self::Zstd(level),
+        }
+    }
+
     /// What a header says of it; the level is 0 where it means nothing.
     #[must_use]
     pub fn kind_and_level(self) -> (CodecKind, i32) {

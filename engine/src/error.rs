@@ -48,6 +48,9 @@ pub enum ErrorKind {
     NotResumable,
     /// A range that lies outside the content.
     OutOfRange,
+    /// A chunk that a program gave to a writer twice, too early, of the wrong length, or not at
+    /// all.
+    Sequence,
     /// A defect of the engine itself: a thread of the job panicked.
     Internal,
 }
@@ -145,6 +148,27 @@ impl Error {
         self.0.resumable
     }
 
+    /// The same error once more, for another who has to hear of it. The cause keeps its number and
+    /// its text.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let inner = &self.0;
+        let source = inner.source.as_ref().map(|source| match source.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(source.kind(), source.to_string()),
+        });
+        Self(Box::new(Inner {
+            kind: inner.kind,
+            message: inner.message.clone(),
+            path: inner.path.clone(),
+            sequence: inner.sequence,
+            offset: inner.offset,
+            hint: inner.hint.clone(),
+            resumable: inner.resumable,
+            source,
+        }))
+    }
+
     /// What kind of error this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -193,6 +217,19 @@ impl fmt::Display for Error {
     }
 }
 
+impl From<Error> for io::Error {
+    /// Wraps the error: as `InvalidData` what is damaged, as `StorageFull` a full disk, as `Other`
+    /// anything else.
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Damaged => io::ErrorKind::InvalidData,
+            ErrorKind::NoSpace => io::ErrorKind::StorageFull,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_ref().map(|source| source as _)
@@ -220,6 +257,9 @@ mod tests {
              check the device"
         );
         assert_eq!(error.kind(), ErrorKind::Output);
+        let again = error.again();
+        assert_eq!(again.to_string(), error.to_string());
+        assert_eq!((again.kind(), again.raw_os_error()), (error.kind(), Some(libc::EIO)));
     }
 
     #[test]

@@ -37,11 +37,12 @@
 //!   [`digest`]
 //! - [`format`](mod@format): bytes to types and back, without I/O
 //! - [`buffer`], [`stats`], [`ring`]: aligned memory, and the only place that knows the kernel
-//! - [`spool`], [`ordered`], [`source`], [`chunker`], [`codec`], [`placement`]: the stages
+//! - [`spool`], [`ordered`], [`source`], [`chunker`], [`codec`], [`placement`],
+//!   [`encode`]: the stages
 //! - [`journal`]: what is durable of a file that is not finished
 //! - [`commit`]: how a file comes to stand under its name
 //! - [`worker`], [`pipeline`]: the per-core loop, and the cores together
-//! - [`pack`], [`read`], [`unpack`], [`verify`]: what a program calls
+//! - [`pack`], [`write`](mod@write), [`read`], [`unpack`], [`verify`]: what a program calls
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
 
@@ -52,10 +53,12 @@ pub mod chunker;
 pub mod codec;
 pub mod commit;
 pub mod digest;
+pub mod encode;
 pub mod error;
 pub mod eventcount;
 pub mod format;
 pub mod journal;
+mod known;
 pub mod limits;
 pub mod ordered;
 pub mod pack;
@@ -72,6 +75,7 @@ pub mod units;
 pub mod unpack;
 pub mod verify;
 pub mod worker;
+pub mod write;
 
 pub use cancel::Cancel;
 pub use error::{Error, ErrorKind, Result};

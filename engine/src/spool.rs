@@ -21,7 +21,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// The spool.
 #[derive(Debug)]
 pub struct Spool {
-    directory: Arc<dyn Directory>,
+    /// Where it spills to; nowhere if all of it is to stay in memory.
+    directory: Option<Arc<dyn Directory>>,
     stride: usize,
     memory_max: usize,
     memory: Vec<u8>,
@@ -40,12 +41,18 @@ impl Spool {
     /// kept only where `chaining` says that they are made.
     #[must_use]
     pub fn new(directory: Arc<dyn Directory>, chaining: bool, memory_max: usize) -> Self {
+        Self { directory: Some(directory), memory_max, ..Self::in_memory(chaining) }
+    }
+
+    /// A spool that never spills.
+    #[must_use]
+    pub fn in_memory(chaining: bool) -> Self {
         let stride =
             ChunkRecord::LEN - if chaining { 0 } else { crate::format::index::CHAINING_LEN };
         Self {
-            directory,
+            directory: None,
             stride,
-            memory_max,
+            memory_max: usize::MAX,
             memory: Vec::new(),
             spilled: None,
             window: Window::default(),
@@ -129,7 +136,10 @@ impl Spool {
     }
 
     fn spill(&mut self) -> Result<()> {
-        let file = self.directory.scratch().map_err(|error| {
+        let Some(directory) = &self.directory else {
+            return Err(Error::new(ErrorKind::Output, "there is nowhere to make a scratch file"));
+        };
+        let file = directory.scratch().map_err(|error| {
             Error::from_io(ErrorKind::Output, "cannot make a scratch file", error)
         })?;
         write_all(file.as_ref(), &self.memory, 0).map_err(unwritable)?;

@@ -424,7 +424,7 @@ mod tests {
         check(4, 3); // a checkpoint with bytes left over
         check(34, 3); // chunks of 8 bytes
         check(40, 2); // whether to replace
-        check(41, 3); // kind of source
+        check(41, 4); // kind of source
         check(82, 3); // a name that is longer than the record
     }
 }

@@ -21,8 +21,8 @@
 //!   every extent it names was complete.
 //! - J2: a checkpoint is reported only after its record, and the names of both files, are durable.
 //! - J3: after a write or sync of it failed, nothing more is appended.
-//! - J4: replay yields extents `0..n` in order, each at the place that the lengths before it give,
-//!   or, of a program that gives chunks in any order, each in its slot, once; and nothing that an
+//! - J4: replay yields extents `0..n` in order, each at the place that the lengths before it give;
+//!   of a program that gives chunks in any order, each in its slot, once; and nothing that an
 //!   intact checkpoint doesn't cover.
 
 pub mod replay;
@@ -34,8 +34,8 @@ pub use writer::Journal;
 use crate::format::record::ChunkRecord;
 use crate::limits::HEADER_LEN;
 
-/// What a checkpoint covers, durable: a prefix of the content, or, of a program that gives chunks in
-/// any order into slots, any of them.
+/// What a checkpoint covers, durable: a prefix of the content; where a program gives chunks in any
+/// order into slots, any of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Checkpoint {
     /// Extents.

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::known::Known;
 use super::resume::another_input;
 use super::task::{Event, Work};
 use super::{Job, Opened, PackReport, Progress};
@@ -29,6 +28,7 @@ use crate::format::layout::Geometry;
 use crate::format::recipe::{Recipe, RunId};
 use crate::format::record::{Open, SOURCE_NAME_LEN_MAX, SourceIdentity, SourceKind};
 use crate::journal::Checkpoint;
+use crate::known::Known;
 use crate::limits::HEADER_LEN;
 use crate::pipeline::{Coordinator, RunReport};
 use crate::ring::file::{Attributes, FileKind, Replace};

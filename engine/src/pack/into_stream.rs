@@ -3,7 +3,6 @@
 use std::fs;
 use std::sync::Arc;
 
-use super::known::Known;
 use super::task::Event;
 use super::{Job, PackReport, Progress};
 use crate::commit::Sink;
@@ -11,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Subtype;
 use crate::format::header::State;
 use crate::journal::Checkpoint;
+use crate::known::Known;
 use crate::ordered::OrderedWriter;
 use crate::ring::stream::PipeEnd;
 use crate::spool::Spool;

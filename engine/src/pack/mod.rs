@@ -9,10 +9,8 @@
 //! Nothing here decides a byte of output by anything but the content and the options: not the
 //! number of cores, nor the backend, nor who finished first.
 
-mod adopt;
 mod into_file;
 mod into_stream;
-mod known;
 mod options;
 mod resume;
 mod task;
@@ -40,7 +38,7 @@ use crate::source::stream::Feed;
 use crate::source::{Positional, Source};
 use crate::units::ExtentNumber;
 
-use known::Known;
+use crate::known::Known;
 use task::{Event, PackTask, Supply, Work, Written};
 
 pub use crate::codec::Codec;

@@ -12,11 +12,8 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::adopt::{AdoptTask, AdoptWork};
 use super::into_file::Begun;
-use super::known::Known;
 use super::{
     Codec, Input, Job, Observer, Opened, PackOptions, PackReport, Resumed, named, open_input,
 };
@@ -24,13 +21,13 @@ use crate::cancel::Cancel;
 use crate::commit::finalize::write_header;
 use crate::commit::{Cadence, Checkpointer, Found, Interrupted, Partial, Target};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::{CodecKind, State};
+use crate::format::header::State;
 use crate::format::layout::Geometry;
 use crate::format::recipe::Recipe;
 use crate::format::record::{Open, SourceKind};
 use crate::journal::Checkpoint;
-use crate::limits;
-use crate::pipeline::{Channel, Crew, IoMode, Schedule, Shared};
+use crate::known::{Known, ReadBack};
+use crate::pipeline::{IoMode, Schedule, Shared};
 use crate::ring::file::{Disk, Replace};
 
 /// What going on may decide anew. Everything that decides a byte is as the interrupted run had it.
@@ -102,6 +99,12 @@ pub fn resume_scheduled(
         Found::Nothing => return Err(nothing()),
     };
     let open = interrupted.open();
+    if open.source.kind == SourceKind::Chunks {
+        let what = "is being written by a program, chunk by chunk";
+        return Err(Error::new(ErrorKind::NotResumable, what)
+            .at(target)
+            .hint("have that program reopen it, or remove what it left with ringpack clean"));
+    }
     let pack_options = pack_options(open, options);
     pack_options.check()?;
     let shared = Shared::new(cancel);
@@ -141,10 +144,7 @@ fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
         options.clone();
     let recipe = open.recipe;
     PackOptions {
-        codec: match recipe.codec {
-            CodecKind::Store => Codec::Store,
-            CodecKind::Zstd => Codec::Zstd(recipe.level),
-        },
+        codec: Codec::of(recipe.codec, recipe.level),
         chunk_log2: recipe.geometry.chunk_log2,
         placement: recipe.geometry.placement,
         extent_chunks: Some(recipe.geometry.extent_chunks),
@@ -206,13 +206,20 @@ impl Job<'_> {
         let file = partial.file();
         let failed =
             |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
-        file.drop_cache().map_err(failed("cannot read back what was packed already"))?;
-        let (adopted, warning) = self.adopt(&known, file)?;
+        let read_back = ReadBack {
+            disk: self.disk,
+            io: self.options.io,
+            schedule: self.schedule,
+            shared: &self.shared,
+            file,
+            scattered: false,
+        };
+        let (known, warning) = read_back.adopt(known)?;
+        let adopted = known.covered();
         if lost_header && adopted.extents == 0 {
             return Ok(None);
         }
         self.check_length(&recipe.geometry, &adopted)?;
-        let known = known.with_covered(adopted);
         let open = self.journal_open(run, recipe);
         let journal =
             partial.replace_journal(open.clone(), &adopted, &mut |number| known.extent(number))?;
@@ -240,33 +247,6 @@ impl Job<'_> {
         let what = "the partial file belongs to another user";
         Err(Error::new(ErrorKind::NotResumable, what)
             .hint("resume it as that user, or pack it anew"))
-    }
-
-    /// Reads back what is covered; what of it can be adopted, and why if that is not all.
-    fn adopt(
-        &self,
-        known: &Known,
-        file: &Arc<dyn crate::ring::file::File>,
-    ) -> Result<(Checkpoint, Option<String>)> {
-        let geometry = known.geometry();
-        let extents = known.covered().extents;
-        let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
-        let schedule = self.schedule.at_most(extents);
-        let crew = Crew {
-            disk: self.disk,
-            io: self.options.io,
-            schedule: &schedule,
-            files: vec![Arc::clone(file)],
-            inputs: (depth, geometry.extent_len_max() as usize),
-            outputs: (1, limits::ALIGN),
-            shared: Arc::clone(&self.shared),
-        };
-        let work = AdoptWork::new(known);
-        // Nothing is sent over it: the workers' end closing is what ends the run.
-        let (channel, receiver) = Channel::<()>::new(schedule.workers());
-        let make_task = || AdoptTask::new(&work, &self.shared, channel.sender());
-        crew.run(make_task, &receiver, &mut |()| Ok(()))?;
-        work.outcome()
     }
 
     /// Refuses a journal that covers what the input can't have.

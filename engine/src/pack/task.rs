@@ -5,21 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
-use super::known::Known;
 use super::resume::another_input;
 use crate::buffer::Buffer;
 use crate::checksum;
 use crate::chunker::RawExtent;
-use crate::codec::{Codec, Encoder, Frame, encode_room};
+use crate::codec::{Codec, Encoder};
 use crate::commit::Gate;
 use crate::digest;
+use crate::encode::{EncodedChunk, chaining_values, close, single_room};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{pad_len, pad_prefix, store_len, xxh64_low};
-use crate::format::header::PlacementKind;
-use crate::format::index::Entry;
+use crate::format::frame::{store_len, xxh64_low};
 use crate::format::layout::Geometry;
 use crate::format::record::ChunkRecord;
-use crate::limits::ALIGN;
+use crate::known::Known;
 use crate::ordered::HandedOver;
 use crate::pipeline::Shared;
 use crate::placement::{Extent, PlacedExtent, Placement};
@@ -27,7 +25,7 @@ use crate::planted::{self, Bug};
 use crate::ring::{Failure, FileSlot, OpKind, Span};
 use crate::source::Positional;
 use crate::source::stream::{Feed, Next, Portion};
-use crate::units::{ExtentNumber, FileOffset, Sequence, align_down, align_up};
+use crate::units::{ExtentNumber, align_down, align_up};
 use crate::worker::{Claim, Input, Placing, Task};
 
 /// What all workers of a job share.
@@ -72,7 +70,7 @@ impl Supply {
 pub(super) fn output_len(geometry: &Geometry, raw_len: usize) -> usize {
     let chunk = geometry.chunk_len() as usize;
     let before = (raw_len.div_ceil(chunk).max(1) - 1) * store_len(chunk);
-    before + encode_room(chunk.min(raw_len)) + 3 * ALIGN
+    before + single_room(chunk.min(raw_len))
 }
 
 /// An extent that is written: what the coordinator is told.
@@ -209,29 +207,13 @@ impl<'a> PackTask<'a> {
             let mut chaining = [0; 32];
             if self.work.chaining {
                 only &= chunk.sequence.0 == 0;
-                unit.only_digest = only.then(|| digest::chaining_value(raw, 0, true));
-                // Only an empty content has an empty chunk, and then it is the only one.
-                chaining = match unit.only_digest.filter(|_| raw.is_empty()) {
-                    Some(digest) => digest,
-                    None => digest::chaining_value(raw, start, false),
-                };
+                (chaining, unit.only_digest) = chaining_values(raw, start, only);
             }
             unit.frames.push(EncodedChunk { sequence: chunk.sequence, frame, at: end, chaining });
             end += frame.len;
         }
-        // What follows the frames: a pad to the grid, or to the end of the slot.
-        let pad = match self.work.geometry.placement {
-            PlacementKind::Dense => pad_len(end as u64),
-            PlacementKind::Slots => self.work.geometry.slot_len() - end as u64,
-        };
-        unit.len = end as u64 + pad;
-        unit.write_len = self.work.geometry.written_len(end as u64, unit.len) as usize;
-        if pad > 0 {
-            let prefix = pad_prefix(pad).expect("a pad has 8 bytes or more");
-            let prefix = prefix.as_ref();
-            output[end..end + prefix.len()].copy_from_slice(prefix);
-            output[end + prefix.len()..unit.write_len].fill(0);
-        }
+        let closed = close(&self.work.geometry, end, output);
+        (unit.len, unit.write_len) = (closed.len, closed.write_len);
         Ok(())
     }
 
@@ -270,32 +252,6 @@ pub(super) struct Unit {
     holes: u64,
     /// What an earlier run wrote of it, to be compared instead of written again.
     known: Option<Vec<ChunkRecord>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct EncodedChunk {
-    sequence: Sequence,
-    frame: Frame,
-    at: usize,
-    chaining: [u8; 32],
-}
-
-impl EncodedChunk {
-    fn record(&self, extent: FileOffset) -> ChunkRecord {
-        let offset = FileOffset(extent.0 + self.at as u64);
-        let Frame { len, crc32c, raw_len, raw_crc32c, xxh64_low } = self.frame;
-        ChunkRecord {
-            entry: Entry {
-                offset: offset.0,
-                frame_len: len as u32,
-                raw_len: raw_len as u32,
-                frame_crc32c: checksum::frame(self.sequence, offset, crc32c, len),
-                raw_crc32c,
-            },
-            xxh64_low,
-            chaining: self.chaining,
-        }
-    }
 }
 
 impl Unit {

@@ -199,7 +199,7 @@ impl Crew<'_> {
                 }
             }
         }
-        self.shared.take_error()?;
+        self.shared.first_error()?;
         Ok(report.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 

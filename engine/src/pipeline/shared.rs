@@ -76,9 +76,9 @@ impl Shared {
     ///
     /// # Errors
     /// That one.
-    pub fn take_error(&self) -> Result<()> {
-        match self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
+    pub fn first_error(&self) -> Result<()> {
+        match &*self.first.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.again()),
             None => self.check(),
         }
     }
@@ -110,7 +110,7 @@ mod tests {
             });
             assert!(panicking.join().is_err());
         });
-        assert_eq!(shared.take_error().unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(shared.first_error().unwrap_err().kind(), ErrorKind::Internal);
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         shared.fail(Error::new(ErrorKind::NoSpace, "first"));
         shared.fail(Error::new(ErrorKind::Cancelled, "stopped because of it"));
         assert!(shared.check().is_err());
-        assert_eq!(shared.take_error().unwrap_err().kind(), ErrorKind::NoSpace);
+        assert_eq!(shared.first_error().unwrap_err().kind(), ErrorKind::NoSpace);
     }
 
     #[test]
@@ -128,6 +128,6 @@ mod tests {
         let shared = Shared::new(&cancel);
         cancel.cancel();
         assert_eq!(shared.check().unwrap_err().kind(), ErrorKind::Cancelled);
-        assert_eq!(shared.take_error().unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(shared.first_error().unwrap_err().kind(), ErrorKind::Cancelled);
     }
 }

@@ -92,6 +92,15 @@ impl Placement {
         Some(PlacedExtent { extent, offset: FileOffset(offset) })
     }
 
+    /// Whether extent `number` has a place whatever its own length is: all before it are published.
+    #[must_use]
+    pub fn is_placed(&self, number: ExtentNumber) -> bool {
+        match self {
+            Self::Dense(dense) => dense.offset(number).is_some(),
+            Self::Slots { .. } => true,
+        }
+    }
+
     /// Where the data ends, given that it has `extents` extents, all of them published.
     #[must_use]
     pub fn data_end(&self, extents: u64) -> Option<u64> {

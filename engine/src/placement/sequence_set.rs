@@ -102,11 +102,12 @@ impl SequenceSet {
 
     /// The numbers in the set from `from` on, in order.
     pub fn iter_from(&self, from: u64) -> impl Iterator<Item = u64> {
-        let beyond = self.beyond.range(from.max(self.prefix) / BLOCK..).flat_map(|(index, block)| {
-            let first = index * BLOCK;
-            let is_in = move |at: &u64| block[(at / 64) as usize] >> (at % 64) & 1 == 1;
-            (0..BLOCK).filter(is_in).map(move |at| first + at)
-        });
+        let beyond =
+            self.beyond.range(from.max(self.prefix) / BLOCK..).flat_map(|(index, block)| {
+                let first = index * BLOCK;
+                let is_in = move |at: &u64| block[(at / 64) as usize] >> (at % 64) & 1 == 1;
+                (0..BLOCK).filter(is_in).map(move |at| first + at)
+            });
         let floor = from.max(self.prefix);
         (from..self.prefix).chain(beyond.filter(move |&number| number >= floor))
     }

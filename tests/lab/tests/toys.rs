@@ -46,8 +46,8 @@ fn check(test: &str, flavour: Flavour) {
             toy::check(folder, claims, &old, &new)
         });
         println!("{manner:?}: {findings}");
-        // What can't be mounted is the file system's own failing, and hides no mistake of the toy's:
-        // it is printed. Where nothing is wrong, nothing may be.
+        // What can't be mounted is the file system's own failing, and hides no mistake of the
+        // toy's: it is printed. Where nothing is wrong, nothing may be.
         assert!(!manner.is_right() || findings.unmountable.is_empty(), "{manner:?}: {findings}");
         if let Some(shows) = shows(flavour, manner) {
             assert_eq!(!findings.broken.is_empty(), shows, "{manner:?}: {findings}");

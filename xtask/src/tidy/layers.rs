@@ -27,12 +27,14 @@ const ORDER: &[&[&str]] = &[
     &["ring"],
     &["spool", "ordered"],
     &["source", "chunker", "codec", "placement"],
+    &["encode"],
     &["journal"],
     &["commit"],
     &["worker"],
     &["pipeline"],
+    &["known"],
     &["read"],
-    &["pack", "unpack", "verify"],
+    &["pack", "write", "unpack", "verify"],
     &["aio"],
 ];
 

@@ -1,0 +1,101 @@
+//! What stands in an extent: its chunks' frames back to back, and a pad.
+//!
+//! Everything here is the same whoever made the frames: packing, which encodes several chunks of an
+//! extent in a row, or a program that gives single chunks.
+
+use crate::checksum;
+use crate::codec::{Frame, encode_room};
+use crate::digest;
+use crate::format::frame::{pad_len, pad_prefix};
+use crate::format::header::PlacementKind;
+use crate::format::index::{ChainingValue, Entry};
+use crate::format::layout::Geometry;
+use crate::format::record::ChunkRecord;
+use crate::limits::ALIGN;
+use crate::units::{FileOffset, Sequence};
+
+/// A chunk whose frame stands in an extent that has no place yet.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedChunk {
+    /// Its number.
+    pub sequence: Sequence,
+    /// Its frame.
+    pub frame: Frame,
+    /// Where the frame starts, from the start of the extent.
+    pub at: usize,
+    /// Its BLAKE3 chaining value, zeros where none is made.
+    pub chaining: ChainingValue,
+}
+
+impl EncodedChunk {
+    /// Its record, given that the extent starts at `extent` of the container.
+    #[must_use]
+    pub fn record(&self, extent: FileOffset) -> ChunkRecord {
+        let offset = FileOffset(extent.0 + self.at as u64);
+        let Frame { len, crc32c, raw_len, raw_crc32c, xxh64_low } = self.frame;
+        ChunkRecord {
+            entry: Entry {
+                offset: offset.0,
+                frame_len: len as u32,
+                raw_len: raw_len as u32,
+                frame_crc32c: checksum::frame(self.sequence, offset, crc32c, len),
+                raw_crc32c,
+            },
+            xxh64_low,
+            chaining: self.chaining,
+        }
+    }
+}
+
+/// The chaining value of the chunk `raw` that starts at `start` of the content; and, where `only`
+/// says that it may turn out to be all of it, the digest that the content then has.
+#[must_use]
+pub fn chaining_values(
+    raw: &[u8],
+    start: u64,
+    only: bool,
+) -> (ChainingValue, Option<ChainingValue>) {
+    let only_digest = only.then(|| digest::chaining_value(raw, 0, true));
+    // Only an empty content has an empty chunk, and then it is the only one.
+    let chaining = match only_digest.filter(|_| raw.is_empty()) {
+        Some(digest) => digest,
+        None => digest::chaining_value(raw, start, false),
+    };
+    (chaining, only_digest)
+}
+
+/// Bytes that a buffer needs for an extent of a single chunk of at most `raw_len` bytes.
+#[must_use]
+pub fn single_room(raw_len: usize) -> usize {
+    encode_room(raw_len) + 3 * ALIGN
+}
+
+/// An extent with everything that stands in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closed {
+    /// Bytes it takes of the container.
+    pub len: u64,
+    /// Bytes of these that are written; the rest is a hole.
+    pub write_len: usize,
+}
+
+/// Writes what follows the frames, which end at `end` of `output`: a pad to the grid, or to the end
+/// of the slot. `output` has room for the frames at their longest and three blocks more.
+///
+/// # Panics
+/// Where it has not.
+pub fn close(geometry: &Geometry, end: usize, output: &mut [u8]) -> Closed {
+    let pad = match geometry.placement {
+        PlacementKind::Dense => pad_len(end as u64),
+        PlacementKind::Slots => geometry.slot_len() - end as u64,
+    };
+    let len = end as u64 + pad;
+    let write_len = geometry.written_len(end as u64, len) as usize;
+    if pad > 0 {
+        let prefix = pad_prefix(pad).expect("a pad has 8 bytes or more");
+        let prefix = prefix.as_ref();
+        output[end..end + prefix.len()].copy_from_slice(prefix);
+        output[end + prefix.len()..write_len].fill(0);
+    }
+    Closed { len, write_len }
+}

@@ -1,0 +1,102 @@
+//! How buffers go from a program's threads to a core's ring and back, without a lock.
+//!
+//! A core lends its free buffers out to whoever gives a chunk. The thread fills one with the
+//! chunk's frame and hands it to that same core, since the kernel knows the buffer as that ring's.
+//!
+//! ```text
+//!            ┌──────── free ◄──────────── written ◄─┐
+//! program's  │                                      │ core's
+//! threads    └─► encode ─► placed? ─► given ────────┘ thread
+//! ```
+//!
+//! # Invariants
+//! - X1: a buffer goes back to the core that lent it, and `given` always has room for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::buffer::Buffer;
+use crate::encode::{Closed, EncodedChunk};
+use crate::error::Result;
+use crate::format::index::ChainingValue;
+use crate::journal::Checkpoint;
+use crate::placement::{Extent, PlacedExtent};
+use crate::units::ExtentNumber;
+
+/// Flushes that may be under way at a time.
+const FLUSHES_MAX: usize = 1;
+
+/// A chunk whose frame is made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) chunk: EncodedChunk,
+    pub(super) closed: Closed,
+    pub(super) only_digest: Option<ChainingValue>,
+    pub(super) placed: Option<PlacedExtent>,
+}
+
+impl Made {
+    /// The extent that it is all of.
+    pub(super) fn extent(&self) -> Extent {
+        Extent { number: ExtentNumber(self.chunk.sequence.0), len: self.closed.len }
+    }
+}
+
+/// A request for a checkpoint, passed to every core.
+#[derive(Debug)]
+pub(super) struct Flush {
+    cores_left: AtomicUsize,
+    pub(super) reply: Sender<Result<Checkpoint>>,
+}
+
+impl Flush {
+    /// A request that `cores` cores have to answer.
+    pub(super) fn new(cores: usize, reply: Sender<Result<Checkpoint>>) -> Arc<Self> {
+        Arc::new(Self { cores_left: AtomicUsize::new(cores), reply })
+    }
+
+    /// Takes note that a core has; `true` for the last of them.
+    pub(super) fn answered(&self) -> bool {
+        self.cores_left.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+}
+
+/// What is handed to a core.
+#[derive(Debug)]
+pub(super) enum Given {
+    Chunk(Made, Buffer),
+    /// What was given before it is to be written, and then this answered.
+    Flush(Arc<Flush>),
+}
+
+/// A core's side of the exchange.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) free: ArrayQueue<Buffer>,
+    given: ArrayQueue<Given>,
+}
+
+impl Core {
+    /// An exchange for a core with that many buffers.
+    pub(super) fn new(buffers: usize) -> Self {
+        let given = ArrayQueue::new(buffers + FLUSHES_MAX);
+        Self { free: ArrayQueue::new(buffers), given }
+    }
+
+    /// Hands something to the core.
+    ///
+    /// # Panics
+    /// Where more is handed over than there are buffers.
+    pub(super) fn give(&self, given: Given) {
+        // X1: as many places as things that can be given.
+        assert!(self.given.push(given).is_ok(), "there is a place for each buffer");
+    }
+
+    /// What was handed over first.
+    pub(super) fn take(&self) -> Option<Given> {
+        self.given.pop()
+    }
+}

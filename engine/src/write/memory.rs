@@ -1,0 +1,150 @@
+//! A writer that makes the same container in memory, for tests and small data.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::ChunkWriter;
+use super::claims::Claims;
+use super::options::WriteOptions;
+use crate::codec::Encoder;
+use crate::commit::{Finish, Sink};
+use crate::encode::{Closed, EncodedChunk, chaining_values, close, single_room};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Subtype;
+use crate::format::header::{PlacementKind, State};
+use crate::format::index::ChainingValue;
+use crate::format::recipe::{Recipe, RunId};
+use crate::format::record::ChunkRecord;
+use crate::limits::HEADER_LEN;
+use crate::placement::sequence_set::SequenceSet;
+use crate::spool::Spool;
+use crate::units::{FileOffset, Sequence};
+
+/// Makes a container in memory, of the bytes that a [`ContainerWriter`](super::ContainerWriter) with
+/// the same options makes of the same chunks.
+///
+/// It holds every frame until it is finalized, and so needs no window. Of the options, those count
+/// that decide the bytes.
+///
+/// ```
+/// use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// writer.write_chunk(0, b"a little content")?;
+/// let container: Vec<u8> = writer.finalize()?;
+/// # assert!(container.len() >= 3 * 4096);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct MemoryWriter {
+    recipe: Recipe,
+    claims: Claims,
+    made: Mutex<BTreeMap<u64, Made>>,
+}
+
+/// A chunk's frame, and what follows it in its extent.
+#[derive(Debug)]
+struct Made {
+    bytes: Vec<u8>,
+    chunk: EncodedChunk,
+    closed: Closed,
+    only_digest: Option<ChainingValue>,
+}
+
+impl MemoryWriter {
+    /// Begins a container.
+    ///
+    /// # Errors
+    /// `InvalidOptions`.
+    pub fn new(options: &WriteOptions) -> Result<Self> {
+        let recipe = options.recipe()?;
+        let claims = Claims::new(recipe.geometry.chunk_len());
+        Ok(Self { recipe, claims, made: Mutex::default() })
+    }
+
+    fn make(&self, sequence: u64, bytes: &[u8]) -> Result<Made> {
+        let Recipe { codec, level, geometry, blake3, .. } = self.recipe;
+        let mut output = vec![0; single_room(bytes.len())];
+        let frame = Encoder::new(codec, level).encode(bytes, &mut output)?;
+        let (mut chaining, mut only_digest) = ([0; 32], None);
+        if blake3 {
+            let start = sequence * geometry.chunk_len();
+            (chaining, only_digest) = chaining_values(bytes, start, sequence == 0);
+        }
+        let chunk = EncodedChunk { sequence: Sequence(sequence), frame, at: 0, chaining };
+        let closed = close(&geometry, frame.len, &mut output);
+        output.truncate(closed.write_len);
+        Ok(Made { bytes: output, chunk, closed, only_digest })
+    }
+}
+
+impl ChunkWriter for MemoryWriter {
+    /// The container's bytes.
+    type Finished = Vec<u8>;
+
+    fn chunk_len(&self) -> usize {
+        self.recipe.geometry.chunk_len() as usize
+    }
+
+    fn is_given(&self, sequence: u64) -> bool {
+        self.claims.is_given(sequence)
+    }
+
+    fn write_chunk(&self, sequence: u64, bytes: &[u8]) -> Result<()> {
+        self.claims.give(sequence, bytes.len() as u64)?;
+        let made = self.make(sequence, bytes)?;
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(sequence, made);
+        Ok(())
+    }
+
+    fn finalize(self) -> Result<Vec<u8>> {
+        if self.claims.count() == 0 {
+            self.write_chunk(0, &[])?;
+        }
+        self.claims.check_complete()?;
+        let content_size = self.claims.content_size();
+        let Recipe { geometry, blake3, .. } = self.recipe;
+        let mut container = vec![0; HEADER_LEN];
+        let mut spool = Spool::in_memory(blake3);
+        let made = self.made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let count = made.len() as u64;
+        for (sequence, made) in made {
+            let start = container.len();
+            let mut record = made.chunk.record(FileOffset(start as u64));
+            if let Some(digest) = made.only_digest.filter(|_| count == 1) {
+                record = ChunkRecord { chaining: digest, ..record };
+            }
+            spool.put(sequence, &[record])?;
+            container.extend(made.bytes);
+            // Of a slot, the rest is zeros.
+            container.resize(start + made.closed.len as usize, 0);
+        }
+        debug_assert!(geometry.placement == PlacementKind::Dense || count > 0);
+        let finish = Finish {
+            header: self.recipe.open_header(State::Open, RunId::default()),
+            spool,
+            extents: SequenceSet::of_first(count),
+            content_size,
+            data_end: container.len() as u64,
+            chaining: blake3,
+        };
+        let mut tail = Collected(Vec::new());
+        let (header, _) = finish.write_tail(&mut tail)?;
+        container.extend(tail.0);
+        container[..HEADER_LEN].copy_from_slice(&header.encode(Subtype::Header));
+        if container.len() as u64 != header.file_size {
+            return Err(Error::new(ErrorKind::Internal, "the container has another length"));
+        }
+        Ok(container)
+    }
+}
+
+struct Collected(Vec<u8>);
+
+impl Sink for Collected {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.extend(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Writing a container chunk by chunk: for programs that have their content in pieces, in any
+//! order, on any thread.
+//!
+//! ```text
+//! program's threads: check ─► encode ─► (place) ─┐
+//!                                                ├─► a core's ring ─► recorder: records,
+//!                    … one buffer a chunk …  ────┘    checkpoints, finalize, publish
+//! ```
+//!
+//! A [`ContainerWriter`] makes a file, durable and all or nothing; a [`MemoryWriter`] makes the same
+//! bytes in memory. Both are [`ChunkWriter`]s, which the adapters [`StreamWriter`] (bytes in order)
+//! and [`AtWriter`] (bytes at offsets) stand on.
+
+mod adapters;
+mod begun;
+mod claims;
+mod container;
+mod exchange;
+mod memory;
+mod options;
+mod recorder;
+mod shared;
+mod task;
+
+use crate::error::Result;
+use crate::format::header::Header;
+use crate::pipeline::RunReport;
+
+pub use adapters::{AtWriter, StreamWriter};
+pub use claims::CHUNKS_MAX;
+pub use container::ContainerWriter;
+pub use memory::MemoryWriter;
+pub use options::{ReopenOptions, WINDOW_MAX, WriteOptions};
+
+/// What takes chunks in any order and makes a container of them.
+pub trait ChunkWriter {
+    /// What finalizing gives.
+    type Finished;
+
+    /// Length of every chunk but the last, in bytes.
+    fn chunk_len(&self) -> usize;
+
+    /// Whether chunk `sequence` was given.
+    fn is_given(&self, sequence: u64) -> bool;
+
+    /// Gives chunk `sequence`, the content from byte `sequence * chunk_len` on.
+    ///
+    /// # Errors
+    /// `Sequence` where the chunk can't be given, or not yet; else what made the writer fail.
+    fn write_chunk(&self, sequence: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Completes the container.
+    ///
+    /// # Errors
+    /// `Sequence` where a chunk is missing; else what made the writer fail.
+    fn finalize(self) -> Result<Self::Finished>;
+}
+
+/// What writing came to.
+#[derive(Clone, Debug)]
+pub struct WriteReport {
+    /// The header as written.
+    pub header: Header,
+    /// What the writer went on from, if it was reopened.
+    pub reopened: Option<Reopened>,
+    /// Whether the file was written past the page cache.
+    pub direct: bool,
+    /// Counts and tier.
+    pub run: RunReport,
+}
+
+/// What a writer went on from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reopened {
+    /// Chunks that were read back as they were written, and count as given.
+    pub chunks: u64,
+}
