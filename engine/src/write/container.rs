@@ -260,6 +260,10 @@ impl ContainerWriter {
     /// nothing stands under the name that wasn't there before, except where the message says
     /// otherwise.
     pub fn finalize(self, attributes: impl Into<Option<Attributes>>) -> Result<WriteReport> {
+        if self.inner.job.first_error().is_err() {
+            // The thread has ended, or is about to, with just that, and says what it left.
+            return self.end(Ending::Suspend);
+        }
         if self.inner.claims.count() == 0 {
             self.write_chunk(0, &[])?;
         }
