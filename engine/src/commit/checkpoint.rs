@@ -223,6 +223,34 @@ impl Checkpointer {
         Ok(Some(frozen))
     }
 
+    /// As [`Self::checkpoint`], for a job that ends here because the disk is full: what was
+    /// allocated ahead is given back first, and the last extent of several given up, which makes
+    /// room for a journal where there is none at all.
+    ///
+    /// # Errors
+    /// As [`Self::checkpoint`].
+    pub fn last_checkpoint(&mut self, partial: &mut Partial) -> Result<Option<Checkpoint>> {
+        if let [_, .., last] = &self.pending[..]
+            && let Some(entry) = last.chunks.first().map(|chunk| chunk.entry)
+        {
+            let raw_len = |chunk: &ChunkRecord| u64::from(chunk.entry.raw_len);
+            self.complete.extents -= 1;
+            self.complete.chunks -= last.chunks.len() as u64;
+            self.complete.bytes -= last.chunks.iter().map(raw_len).sum::<u64>();
+            if self.open.is_scattered() {
+                let slot_len = self.open.recipe.geometry.slot_len();
+                let _ = self.file.punch_hole(entry.offset, slot_len);
+            } else {
+                self.complete.data_end = entry.offset;
+            }
+            self.pending.pop();
+        }
+        if self.complete.extents > 0 {
+            let _ = self.file.set_len(self.complete.data_end);
+        }
+        self.checkpoint(partial)
+    }
+
     /// What the next checkpoint would cover, if it were taken now.
     #[must_use]
     pub fn complete(&self) -> Checkpoint {

@@ -195,12 +195,18 @@ impl Job<'_> {
             && self.can_go_on_after(&error)
             && let Some(checkpointer) = checkpointer.as_mut().filter(|it| it.is_usable())
         {
-            let complete = checkpointer.complete();
-            if complete.extents > 0 {
-                // What was allocated ahead may be just the space that the journal lacks.
-                let _ = partial.file().set_len(complete.data_end);
-            }
-            match checkpointer.checkpoint(&mut partial) {
+            let taken = match error.kind() {
+                ErrorKind::NoSpace => checkpointer.last_checkpoint(&mut partial),
+                _ => {
+                    let complete = checkpointer.complete();
+                    if complete.extents > 0 {
+                        // What was allocated ahead may be just the space that the journal lacks.
+                        let _ = partial.file().set_len(complete.data_end);
+                    }
+                    checkpointer.checkpoint(&mut partial)
+                }
+            };
+            match taken {
                 Ok(Some(checkpoint)) => self.options.observer.tell(&checkpoint),
                 Ok(None) => {}
                 // The one before stands.

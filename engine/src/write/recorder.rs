@@ -157,13 +157,8 @@ fn interrupted(
     }
     // M1: the output itself is sound.
     if sound && error.kind() == ErrorKind::NoSpace && checkpointer.is_usable() {
-        let complete = checkpointer.complete();
-        if complete.extents > 0 {
-            // What was allocated ahead may be just the space that the journal lacks.
-            let _ = partial.file().set_len(complete.data_end);
-        }
         // Where it fails, the one before stands.
-        if let Ok(Some(checkpoint)) = checkpointer.checkpoint(&mut partial) {
+        if let Ok(Some(checkpoint)) = checkpointer.last_checkpoint(&mut partial) {
             options.observer.tell(&checkpoint);
         }
     }
