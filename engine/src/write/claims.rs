@@ -3,8 +3,8 @@
 //! The bits lie in leaves of 32,768, made by whoever first needs one, below two levels of pointers.
 //!
 //! # Invariants
-//! - K1: of all calls that give one sequence number, at most one succeeds.
-//! - K2: at most one chunk that was given is short, and none that was given stands behind it.
+//! - X2: of all calls that give one sequence number, at most one succeeds.
+//! - X3: at most one chunk that was given is short, and none that was given stands behind it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -61,7 +61,7 @@ impl Claims {
     pub(super) fn give(&self, sequence: u64, len: u64) -> Result<()> {
         self.check(sequence, len)?;
         let (word, bit) = self.word(sequence);
-        // K1: one of them turns the bit.
+        // X2: one of them turns the bit.
         if word.fetch_or(bit, SeqCst) & bit != 0 {
             return Err(refused("was given before").sequence(sequence));
         }
@@ -90,7 +90,7 @@ impl Claims {
         Ok(())
     }
 
-    /// K2: whoever gives a short chunk sets it, then looks at the end; whoever gives any raises the
+    /// X3: whoever gives a short chunk sets it, then looks at the end; whoever gives any raises the
     /// end, then looks at the short one. With both sequentially consistent, one sees the other.
     fn end_with(&self, sequence: u64, len: u64) -> Result<()> {
         if len < self.chunk_len {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn k1_a_number_is_given_once_whoever_comes_first() {
+    fn x2_a_number_is_given_once_whoever_comes_first() {
         let claims = Claims::new(LEN);
         let given = AtomicU64::new(0);
         std::thread::scope(|scope| {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn k2_only_the_last_is_short() {
+    fn x3_only_the_last_is_short() {
         let short = |sequence| (sequence, LEN - 1);
         let full = |sequence| (sequence, LEN);
         let cases: [(&[(u64, u64)], usize); 6] = [
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn k2_a_refused_chunk_can_be_given_rightly() {
+    fn x3_a_refused_chunk_can_be_given_rightly() {
         let claims = Claims::new(LEN);
         claims.give(5, LEN).unwrap();
         assert!(claims.give(4, 10).is_err());

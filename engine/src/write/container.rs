@@ -102,8 +102,8 @@ impl ContainerWriter {
     /// decide the container's bytes are those it was begun with.
     ///
     /// # Errors
-    /// As [`Self::create`]; `NotResumable` where there is no checkpoint, or it was begun by packing,
-    /// by another user or with another version of libzstd.
+    /// As [`Self::create`]; `NotResumable` where there is no checkpoint, or it was begun by
+    /// packing, by another user or with another version of libzstd.
     pub fn reopen(path: impl AsRef<Path>) -> Result<Self> {
         Self::reopen_with(path, &ReopenOptions::default())
     }
@@ -200,25 +200,25 @@ impl ContainerWriter {
         Ok(Self { inner, thread, checkpointing, reopened, path })
     }
 
-    /// Gives chunk `sequence`. When it returns, `bytes` may be used for something else; they are not
-    /// durable before a checkpoint or the end.
+    /// Gives chunk `sequence`. When it returns, `bytes` may be used for something else; they are
+    /// not durable before a checkpoint or the end.
     ///
     /// Any number of threads may call it at a time. It waits while every buffer is in use, and with
     /// dense placement while the chunk lies beyond the window and the one that holds it up is being
     /// encoded by another thread.
     ///
     /// # Errors
-    /// `Sequence` where the chunk was given before, has another length than its place in the content
-    /// allows, or, with dense placement, lies beyond the window: the writer goes on, and the chunk
-    /// counts as not given. Any other error is the writer's, and every call repeats it: it is to be
-    /// dropped, and [reopened](Self::reopen) if [`Error::resumable_bytes`] says so.
+    /// `Sequence` where the chunk was given before, has another length than its place in the
+    /// content allows, or, with dense placement, lies beyond the window: the writer goes on, and
+    /// the chunk counts as not given. Any other error is the writer's, and every call repeats it:
+    /// it is to be dropped, and [reopened](Self::reopen) if [`Error::resumable_bytes`] says so.
     pub fn write_chunk(&self, sequence: u64, bytes: &[u8]) -> Result<()> {
         self.inner.write_chunk(sequence, bytes).map_err(|error| error.at(&self.path))
     }
 
     /// Makes every chunk durable whose [`write_chunk`](Self::write_chunk) returned before, and what
-    /// follows from it: after a crash, [`reopen`](Self::reopen) finds them. With dense placement only
-    /// those before the first missing one.
+    /// follows from it: after a crash, [`reopen`](Self::reopen) finds them. With dense placement
+    /// only those before the first missing one.
     ///
     /// Other threads may go on giving chunks meanwhile.
     ///
@@ -255,10 +255,9 @@ impl ContainerWriter {
     /// A content without a chunk is an empty one.
     ///
     /// # Errors
-    /// `Sequence` where a chunk before the highest given is missing: what the last checkpoint covers
-    /// is kept, to be [reopened](Self::reopen). Else as [`Self::create`] and [`Self::write_chunk`];
-    /// nothing stands under the name that wasn't there before, except where the message says
-    /// otherwise.
+    /// `Sequence` where a chunk before the highest given is missing: what was given is kept, to be
+    /// [reopened](Self::reopen). Else as [`Self::create`] and [`Self::write_chunk`]; nothing stands
+    /// under the name that wasn't there before, except where the message says otherwise.
     pub fn finalize(self, attributes: impl Into<Option<Attributes>>) -> Result<WriteReport> {
         if self.inner.job.first_error().is_err() {
             // The thread has ended, or is about to, with just that, and says what it left.

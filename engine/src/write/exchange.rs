@@ -10,7 +10,7 @@
 //! ```
 //!
 //! # Invariants
-//! - X1: a buffer goes back to the core that lent it, and `given` always has room for it.
+//! - X4: a buffer goes back to the core that lent it, and `given` always has room for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,12 +91,34 @@ impl Core {
     /// # Panics
     /// Where more is handed over than there are buffers.
     pub(super) fn give(&self, given: Given) {
-        // X1: as many places as things that can be given.
+        // X4: as many places as things that can be given.
         assert!(self.given.push(given).is_ok(), "there is a place for each buffer");
     }
 
     /// What was handed over first.
     pub(super) fn take(&self) -> Option<Given> {
         self.given.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x4_there_is_a_place_for_each_buffer_and_a_request() {
+        let core = Core::new(3);
+        for id in 0..3 {
+            assert!(core.free.push(Buffer::new(1, id)).is_ok());
+        }
+        assert!(core.free.push(Buffer::new(1, 9)).is_err());
+        let (reply, _answer) = std::sync::mpsc::channel();
+        let flush = Flush::new(2, reply);
+        // As many as there are buffers; what stands in for the chunks doesn't matter here.
+        for _ in 0..3 + FLUSHES_MAX {
+            core.give(Given::Flush(Arc::clone(&flush)));
+        }
+        assert!(core.given.is_full());
+        assert!(!flush.answered() && flush.answered(), "the second of two cores is the last");
     }
 }

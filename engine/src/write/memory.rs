@@ -20,8 +20,8 @@ use crate::placement::sequence_set::SequenceSet;
 use crate::spool::Spool;
 use crate::units::{FileOffset, Sequence};
 
-/// Makes a container in memory, of the bytes that a [`ContainerWriter`](super::ContainerWriter) with
-/// the same options makes of the same chunks.
+/// Makes a container in memory, of the bytes that a
+/// [`ContainerWriter`](super::ContainerWriter) with the same options makes of the same chunks.
 ///
 /// It holds every frame until it is finalized, and so needs no window. Of the options, those count
 /// that decide the bytes.

@@ -7,9 +7,9 @@
 //!                    … one buffer a chunk …  ────┘    checkpoints, finalize, publish
 //! ```
 //!
-//! A [`ContainerWriter`] makes a file, durable and all or nothing; a [`MemoryWriter`] makes the same
-//! bytes in memory. Both are [`ChunkWriter`]s, which the adapters [`StreamWriter`] (bytes in order)
-//! and [`AtWriter`] (bytes at offsets) stand on.
+//! A [`ContainerWriter`] makes a file, durable and all or nothing; a [`MemoryWriter`] makes the
+//! same bytes in memory. Both are [`ChunkWriter`]s, which the adapters [`StreamWriter`] (bytes in
+//! order) and [`AtWriter`] (bytes at offsets) stand on.
 
 mod adapters;
 mod begun;

@@ -54,8 +54,8 @@ impl<'a> GivenTask<'a> {
         self.events.send(event).map_err(gone)
     }
 
-    /// Waits for all that has a place. What has none stands behind a gap, and no checkpoint of dense
-    /// extents covers that.
+    /// Waits for all that has a place. What has none stands behind a gap, and no checkpoint of
+    /// dense extents covers that.
     fn flush(&mut self, flush: Arc<Flush>) -> Result<()> {
         let has_place = |extent: &&Extent| self.inner.placement.place(**extent).is_some();
         let waits = self.outstanding.values().filter(has_place);
