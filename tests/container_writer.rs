@@ -442,6 +442,7 @@ fn a_failing_disk_is_told_to_everyone_and_publishes_nothing() {
                     Err(error) => Some(error),
                     Ok(writer) => {
                         let given = give(&writer, &bytes, &all, 3);
+                        let _ = writer.checkpoint();
                         if let Some(first) = given.first() {
                             // Said again, with its cause.
                             let again = writer.write_chunk(29, b"").unwrap_err();

@@ -4,15 +4,18 @@
 //! extent in a row, or a program that gives single chunks.
 
 use crate::checksum;
-use crate::codec::{Frame, encode_room};
+use crate::codec::{Encoder, Frame, encode_room};
 use crate::digest;
+use crate::error::Result;
 use crate::format::frame::{pad_len, pad_prefix};
 use crate::format::header::PlacementKind;
 use crate::format::index::{ChainingValue, Entry};
 use crate::format::layout::Geometry;
+use crate::format::recipe::Recipe;
 use crate::format::record::ChunkRecord;
 use crate::limits::ALIGN;
-use crate::units::{FileOffset, Sequence};
+use crate::placement::Extent;
+use crate::units::{ExtentNumber, FileOffset, Sequence};
 
 /// A chunk whose frame stands in an extent that has no place yet.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,42 @@ pub fn chaining_values(
         None => digest::chaining_value(raw, start, false),
     };
     (chaining, only_digest)
+}
+
+/// An extent of a single chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Single {
+    /// The chunk.
+    pub chunk: EncodedChunk,
+    /// What it takes of the container.
+    pub closed: Closed,
+    /// The digest of the content, where the chunk may turn out to be all of it.
+    pub only_digest: Option<ChainingValue>,
+}
+
+impl Single {
+    /// Makes the extent of chunk `sequence`, which is `raw`, in `output`; that has at least
+    /// [`single_room`] bytes for it.
+    ///
+    /// # Errors
+    /// As of [`Encoder::encode`].
+    pub fn make(recipe: &Recipe, sequence: u64, raw: &[u8], output: &mut [u8]) -> Result<Self> {
+        let Recipe { codec, level, geometry, blake3, .. } = recipe;
+        let frame = Encoder::new(*codec, *level).encode(raw, output)?;
+        let (mut chaining, mut only_digest) = ([0; 32], None);
+        if *blake3 {
+            let start = sequence * geometry.chunk_len();
+            (chaining, only_digest) = chaining_values(raw, start, sequence == 0);
+        }
+        let chunk = EncodedChunk { sequence: Sequence(sequence), frame, at: 0, chaining };
+        Ok(Self { chunk, closed: close(geometry, frame.len, output), only_digest })
+    }
+
+    /// The extent.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        Extent { number: ExtentNumber(self.chunk.sequence.0), len: self.closed.len }
+    }
 }
 
 /// Bytes that a buffer needs for an extent of a single chunk of at most `raw_len` bytes.

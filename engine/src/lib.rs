@@ -46,6 +46,8 @@
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
 
+#[cfg(any(feature = "tokio", feature = "tokio-uring"))]
+pub mod aio;
 pub mod buffer;
 pub mod cancel;
 pub mod checksum;

@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -66,6 +67,15 @@ pub struct Attributes {
 pub trait File: Send + Sync + fmt::Debug {
     /// The descriptor that a backend of the same disk knows the file by.
     fn descriptor(&self) -> i32;
+
+    /// Another descriptor of the same open file, lock and all, for a runtime with a ring of its
+    /// own.
+    ///
+    /// # Errors
+    /// As `dup`; `Unsupported` where the disk is none of the system's.
+    fn share(&self) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Identity and attributes as they are now.
     ///

@@ -12,7 +12,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -112,6 +112,10 @@ impl OsFile {
 impl File for OsFile {
     fn descriptor(&self) -> i32 {
         self.0.as_raw_fd()
+    }
+
+    fn share(&self) -> io::Result<OwnedFd> {
+        Ok(self.0.try_clone()?.into())
     }
 
     fn status(&self) -> io::Result<Status> {

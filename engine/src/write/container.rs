@@ -2,33 +2,23 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{Sender, channel};
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use super::begun::Begun;
-use super::claims::Claims;
-use super::exchange::{Core, Flush, Given};
+use super::exchange::{Flush, Given};
 use super::options::{ReopenOptions, WriteOptions};
-use super::recorder::Recording;
-use super::shared::{Ending, Inner};
+use super::session::{Session, Transport};
+use super::shared::Ending;
 use super::{ChunkWriter, Reopened, WriteReport};
-use crate::cancel::Cancel;
-use crate::codec::Codec;
-use crate::commit::Gate;
-use crate::error::{Error, ErrorKind, Result};
-use crate::eventcount::EventCount;
+use crate::error::{ErrorKind, Result};
 use crate::journal::Checkpoint;
-use crate::limits;
-use crate::pipeline::{Schedule, Shared};
-use crate::placement::Placement;
 use crate::ring::file::{Attributes, Disk};
 use crate::ring::os::OsDisk;
-use crate::units::ExtentNumber;
+
+/// How often whoever waits for a checkpoint looks whether the writer still goes on.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// Writes a container chunk by chunk, from any number of threads, in any order.
 ///
@@ -59,14 +49,9 @@ use crate::units::ExtentNumber;
 /// # Ok(()) }
 /// ```
 pub struct ContainerWriter {
-    inner: Arc<Inner>,
-    /// The recording thread, until it is joined.
-    thread: Option<JoinHandle<Result<WriteReport>>>,
+    session: Session,
     /// Taken for the time of a checkpoint: the cores have room for one request.
     checkpointing: Mutex<()>,
-    reopened: Option<Reopened>,
-    /// Where it is to stand.
-    path: PathBuf,
 }
 
 impl ContainerWriter {
@@ -89,9 +74,8 @@ impl ContainerWriter {
         path: impl AsRef<Path>,
         options: &WriteOptions,
     ) -> Result<Self> {
-        let schedule = Schedule::threads(options.threads)?;
-        let begun = Begun::create(disk.as_ref(), path.as_ref(), options)?;
-        Self::start(disk, begun, options.clone(), schedule, Shared::new(&Cancel::new()), None)
+        let session = Session::create(disk, path.as_ref(), options, Transport::Cores)?;
+        Ok(Self { session, checkpointing: Mutex::new(()) })
     }
 
     /// Goes on with the container that is to stand at `path`, whose writer crashed or was
@@ -125,79 +109,8 @@ impl ContainerWriter {
         path: impl AsRef<Path>,
         options: &ReopenOptions,
     ) -> Result<Self> {
-        let schedule = Schedule::threads(options.threads)?;
-        let shared = Shared::new(&Cancel::new());
-        let path = path.as_ref();
-        let (begun, options) = Begun::reopen(disk.as_ref(), path, options, &schedule, &shared)?;
-        let reopened = Reopened { chunks: begun.known.covered().chunks };
-        Self::start(disk, begun, options, schedule, shared, Some(reopened))
-    }
-
-    fn start(
-        disk: Arc<dyn Disk>,
-        begun: Begun,
-        options: WriteOptions,
-        schedule: Schedule,
-        job: Arc<Shared>,
-        reopened: Option<Reopened>,
-    ) -> Result<Self> {
-        let path = begun.partial.target().path().to_owned();
-        let geometry = begun.recipe.geometry;
-        let chunk_len = geometry.chunk_len();
-        let claims = Claims::new(chunk_len);
-        for sequence in begun.known.adopted().iter_from(0) {
-            let extent = begun.known.extent(sequence)?;
-            let raw_len = extent.chunks.first().map_or(0, |chunk| chunk.entry.raw_len);
-            claims.give(sequence, raw_len.into())?;
-        }
-        let window = options.window(&geometry);
-        let cores = schedule.workers();
-        let share = window.div_ceil(cores as u64).min(super::WINDOW_MAX.into());
-        let share = if window == u64::MAX { 0 } else { share as usize };
-        let buffers = limits::buffers_per_side(chunk_len, u64::MAX).max(share);
-        let covered = begun.known.covered();
-        let first = ExtentNumber(covered.extents);
-        let freed = Arc::new(EventCount::default());
-        let wake = Arc::clone(&freed);
-        // Kept as long as the job's own token is.
-        job.stop().on_cancel(move || wake.advance()).keep();
-        let inner = Arc::new(Inner {
-            geometry,
-            codec: Codec::of(begun.recipe.codec, begun.recipe.level),
-            blake3: begun.recipe.blake3,
-            window,
-            claims,
-            placement: Placement::behind(&geometry, first, covered.data_end),
-            placed: AtomicU64::new(first.0),
-            gate: Gate::open(),
-            cores: (0..cores).map(|_| Core::new(buffers)).collect(),
-            freed,
-            job,
-            closed: AtomicBool::new(false),
-            output_failed: AtomicBool::new(false),
-            ending: Mutex::new(None),
-        });
-        let recording = Recording {
-            disk,
-            options,
-            schedule,
-            buffers,
-            inner: Arc::clone(&inner),
-            begun,
-            reopened,
-        };
-        let run = move || {
-            let inner = Arc::clone(&recording.inner);
-            let _guard = inner.job.guard();
-            // Whatever ends it, nobody who gives is to wait for it any more.
-            recording.run().inspect_err(|error| inner.job.fail(error.again()))
-        };
-        let thread = std::thread::Builder::new().name("ringpack-writer".to_owned()).spawn(run);
-        let thread = thread.map_err(|error| {
-            Error::from_io(ErrorKind::Output, "cannot start the writer's thread", error)
-        })?;
-        let (thread, checkpointing) = (Some(thread), Mutex::new(()));
-        Ok(Self { inner, thread, checkpointing, reopened, path })
+        let session = Session::reopen(disk, path.as_ref(), options, Transport::Cores)?;
+        Ok(Self { session, checkpointing: Mutex::new(()) })
     }
 
     /// Gives chunk `sequence`. When it returns, `bytes` may be used for something else; they are
@@ -213,7 +126,10 @@ impl ContainerWriter {
     /// the chunk counts as not given. Any other error is the writer's, and every call repeats it:
     /// it is to be dropped, and [reopened](Self::reopen) if [`Error::resumable_bytes`] says so.
     pub fn write_chunk(&self, sequence: u64, bytes: &[u8]) -> Result<()> {
-        self.inner.write_chunk(sequence, bytes).map_err(|error| error.at(&self.path))
+        self.session
+            .inner
+            .write_chunk(sequence, bytes)
+            .map_err(|error| error.at(self.session.path()))
     }
 
     /// Makes every chunk durable whose [`write_chunk`](Self::write_chunk) returned before, and what
@@ -227,26 +143,27 @@ impl ContainerWriter {
     /// [`write_chunk`](Self::write_chunk).
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.job.first_error()?;
+        self.session.inner.job.first_error()?;
         let (reply, answer) = channel();
-        self.flush(reply);
-        // Where the cores are gone, so are all who could answer.
-        let answer = answer.recv().unwrap_or_else(|_| Err(self.failure()));
-        answer.map_err(|error| error.at(&self.path))
+        self.flush(move |taken| drop(reply.send(taken)));
+        loop {
+            match answer.recv_timeout(LOOK_AROUND) {
+                Ok(answer) => return answer.map_err(|error| error.at(self.session.path())),
+                // The request may lie where nobody looks any more.
+                Err(RecvTimeoutError::Timeout) => self.session.inner.job.first_error(),
+                Err(RecvTimeoutError::Disconnected) => Err(self.session.failure()),
+            }
+            .map_err(|error| error.at(self.session.path()))?;
+        }
     }
 
-    fn flush(&self, reply: Sender<Result<Checkpoint>>) {
-        let flush = Flush::new(self.inner.cores.len(), reply);
-        for core in &self.inner.cores {
+    fn flush(&self, reply: impl FnOnce(Result<Checkpoint>) + Send + 'static) {
+        let inner = &self.session.inner;
+        let flush = Flush::new(inner.cores.len(), reply);
+        for core in &inner.cores {
             core.give(Given::Flush(Arc::clone(&flush)));
         }
-        self.inner.job.event().advance();
-    }
-
-    /// Why the writer stopped.
-    fn failure(&self) -> Error {
-        let stopped = || Error::new(ErrorKind::Internal, "the writer stopped");
-        self.inner.job.first_error().err().unwrap_or_else(stopped)
+        inner.job.event().advance();
     }
 
     /// Writes index and header, makes everything durable, and gives the container its name; with
@@ -259,15 +176,16 @@ impl ContainerWriter {
     /// [reopened](Self::reopen). Else as [`Self::create`] and [`Self::write_chunk`]; nothing stands
     /// under the name that wasn't there before, except where the message says otherwise.
     pub fn finalize(self, attributes: impl Into<Option<Attributes>>) -> Result<WriteReport> {
-        if self.inner.job.first_error().is_err() {
+        if self.session.inner.job.first_error().is_err() {
             // The thread has ended, or is about to, with just that, and says what it left.
             return self.end(Ending::Suspend);
         }
-        if self.inner.claims.count() == 0 {
+        if self.session.inner.claims.count() == 0 {
             self.write_chunk(0, &[])?;
         }
-        if let Err(missing) = self.inner.claims.check_complete() {
-            let missing = missing.at(&self.path).hint("reopen it and give them, or write it anew");
+        if let Err(missing) = self.session.inner.claims.check_complete() {
+            let missing =
+                missing.at(self.session.path()).hint("reopen it and give them, or write it anew");
             return Err(match self.suspend() {
                 Ok(checkpoint) => missing.resumable(checkpoint.bytes),
                 Err(_) => missing,
@@ -292,39 +210,25 @@ impl ContainerWriter {
     }
 
     fn end(mut self, ending: Ending) -> Result<WriteReport> {
-        self.join(Some(ending)).unwrap_or_else(|| Err(self.failure()))
-    }
-
-    /// Ends the thread; `None` where that was done already, or it panicked.
-    fn join(&mut self, ending: Option<Ending>) -> Option<Result<WriteReport>> {
-        let thread = self.thread.take()?;
-        *self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner) = ending;
-        match ending {
-            Some(Ending::Finalize(_)) => {
-                self.inner.closed.store(true, SeqCst);
-                self.inner.job.event().advance();
-            }
-            Some(Ending::Suspend) | None => self.inner.job.stop().cancel(),
-        }
-        thread.join().ok()
+        self.session.end(Some(ending))
     }
 
     /// Length of every chunk but the last, in bytes.
     #[must_use]
     pub fn chunk_len(&self) -> usize {
-        self.inner.geometry.chunk_len() as usize
+        self.session.inner.recipe.geometry.chunk_len() as usize
     }
 
     /// Whether chunk `sequence` was given, to this writer or the one it goes on from.
     #[must_use]
     pub fn is_given(&self, sequence: u64) -> bool {
-        self.inner.claims.is_given(sequence)
+        self.session.inner.claims.is_given(sequence)
     }
 
     /// How many chunks were given.
     #[must_use]
     pub fn given(&self) -> u64 {
-        self.inner.claims.count()
+        self.session.inner.claims.count()
     }
 
     /// The chunks of `within` that were not given yet, in order.
@@ -335,7 +239,7 @@ impl ContainerWriter {
     /// What it goes on from, if it was reopened.
     #[must_use]
     pub fn reopened(&self) -> Option<Reopened> {
-        self.reopened
+        self.session.reopened
     }
 }
 
@@ -359,18 +263,10 @@ impl ChunkWriter for ContainerWriter {
     }
 }
 
-impl Drop for ContainerWriter {
-    /// Aborts, unless it ended already. In a panic, what the last checkpoint covers is kept.
-    fn drop(&mut self) {
-        let ending = std::thread::panicking().then_some(Ending::Suspend);
-        let _ = self.join(ending);
-    }
-}
-
 impl fmt::Debug for ContainerWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ContainerWriter")
-            .field("geometry", &self.inner.geometry)
+            .field("path", &self.session.path())
             .field("given", &self.given())
             .finish_non_exhaustive()
     }

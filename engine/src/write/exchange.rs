@@ -12,19 +12,17 @@
 //! # Invariants
 //! - X4: a buffer goes back to the core that lent it, and `given` always has room for it.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_queue::ArrayQueue;
 
 use crate::buffer::Buffer;
-use crate::encode::{Closed, EncodedChunk};
+use crate::encode::Single;
 use crate::error::Result;
-use crate::format::index::ChainingValue;
 use crate::journal::Checkpoint;
-use crate::placement::{Extent, PlacedExtent};
-use crate::units::ExtentNumber;
+use crate::placement::PlacedExtent;
 
 /// Flushes that may be under way at a time.
 const FLUSHES_MAX: usize = 1;
@@ -32,35 +30,45 @@ const FLUSHES_MAX: usize = 1;
 /// A chunk whose frame is made.
 #[derive(Debug)]
 pub(super) struct Made {
-    pub(super) chunk: EncodedChunk,
-    pub(super) closed: Closed,
-    pub(super) only_digest: Option<ChainingValue>,
+    pub(super) single: Single,
     pub(super) placed: Option<PlacedExtent>,
 }
 
-impl Made {
-    /// The extent that it is all of.
-    pub(super) fn extent(&self) -> Extent {
-        Extent { number: ExtentNumber(self.chunk.sequence.0), len: self.closed.len }
-    }
-}
-
 /// A request for a checkpoint, passed to every core.
-#[derive(Debug)]
 pub(super) struct Flush {
     cores_left: AtomicUsize,
-    pub(super) reply: Sender<Result<Checkpoint>>,
+    reply: Mutex<Option<Reply>>,
 }
 
+type Reply = Box<dyn FnOnce(Result<Checkpoint>) + Send>;
+
 impl Flush {
-    /// A request that `cores` cores have to answer.
-    pub(super) fn new(cores: usize, reply: Sender<Result<Checkpoint>>) -> Arc<Self> {
-        Arc::new(Self { cores_left: AtomicUsize::new(cores), reply })
+    /// A request that `cores` cores have to answer before `reply` is called.
+    pub(super) fn new(
+        cores: usize,
+        reply: impl FnOnce(Result<Checkpoint>) + Send + 'static,
+    ) -> Arc<Self> {
+        let reply: Reply = Box::new(reply);
+        Arc::new(Self { cores_left: AtomicUsize::new(cores), reply: Mutex::new(Some(reply)) })
+    }
+
+    /// Tells whoever asked.
+    pub(super) fn reply(&self, taken: Result<Checkpoint>) {
+        let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reply) = reply {
+            reply(taken);
+        }
     }
 
     /// Takes note that a core has; `true` for the last of them.
     pub(super) fn answered(&self) -> bool {
         self.cores_left.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+}
+
+impl fmt::Debug for Flush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flush").field("cores_left", &self.cores_left).finish_non_exhaustive()
     }
 }
 
@@ -112,8 +120,7 @@ mod tests {
             assert!(core.free.push(Buffer::new(1, id)).is_ok());
         }
         assert!(core.free.push(Buffer::new(1, 9)).is_err());
-        let (reply, _answer) = std::sync::mpsc::channel();
-        let flush = Flush::new(2, reply);
+        let flush = Flush::new(2, drop);
         // As many as there are buffers; what stands in for the chunks doesn't matter here.
         for _ in 0..3 + FLUSHES_MAX {
             core.give(Given::Flush(Arc::clone(&flush)));

@@ -6,19 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use super::ChunkWriter;
 use super::claims::Claims;
 use super::options::WriteOptions;
-use crate::codec::Encoder;
 use crate::commit::{Finish, Sink};
-use crate::encode::{Closed, EncodedChunk, chaining_values, close, single_room};
+use crate::encode::{Single, single_room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Subtype;
-use crate::format::header::{PlacementKind, State};
-use crate::format::index::ChainingValue;
+use crate::format::header::State;
 use crate::format::recipe::{Recipe, RunId};
 use crate::format::record::ChunkRecord;
 use crate::limits::HEADER_LEN;
 use crate::placement::sequence_set::SequenceSet;
 use crate::spool::Spool;
-use crate::units::{FileOffset, Sequence};
+use crate::units::FileOffset;
 
 /// Makes a container in memory, of the bytes that a
 /// [`ContainerWriter`](super::ContainerWriter) with the same options makes of the same chunks.
@@ -47,9 +45,7 @@ pub struct MemoryWriter {
 #[derive(Debug)]
 struct Made {
     bytes: Vec<u8>,
-    chunk: EncodedChunk,
-    closed: Closed,
-    only_digest: Option<ChainingValue>,
+    single: Single,
 }
 
 impl MemoryWriter {
@@ -63,19 +59,11 @@ impl MemoryWriter {
         Ok(Self { recipe, claims, made: Mutex::default() })
     }
 
-    fn make(&self, sequence: u64, bytes: &[u8]) -> Result<Made> {
-        let Recipe { codec, level, geometry, blake3, .. } = self.recipe;
-        let mut output = vec![0; single_room(bytes.len())];
-        let frame = Encoder::new(codec, level).encode(bytes, &mut output)?;
-        let (mut chaining, mut only_digest) = ([0; 32], None);
-        if blake3 {
-            let start = sequence * geometry.chunk_len();
-            (chaining, only_digest) = chaining_values(bytes, start, sequence == 0);
-        }
-        let chunk = EncodedChunk { sequence: Sequence(sequence), frame, at: 0, chaining };
-        let closed = close(&geometry, frame.len, &mut output);
-        output.truncate(closed.write_len);
-        Ok(Made { bytes: output, chunk, closed, only_digest })
+    fn make(&self, sequence: u64, raw: &[u8]) -> Result<Made> {
+        let mut bytes = vec![0; single_room(raw.len())];
+        let single = Single::make(&self.recipe, sequence, raw, &mut bytes)?;
+        bytes.truncate(single.closed.write_len);
+        Ok(Made { bytes, single })
     }
 }
 
@@ -104,23 +92,22 @@ impl ChunkWriter for MemoryWriter {
         }
         self.claims.check_complete()?;
         let content_size = self.claims.content_size();
-        let Recipe { geometry, blake3, .. } = self.recipe;
+        let blake3 = self.recipe.blake3;
         let mut container = vec![0; HEADER_LEN];
         let mut spool = Spool::in_memory(blake3);
         let made = self.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let count = made.len() as u64;
         for (sequence, made) in made {
             let start = container.len();
-            let mut record = made.chunk.record(FileOffset(start as u64));
-            if let Some(digest) = made.only_digest.filter(|_| count == 1) {
+            let mut record = made.single.chunk.record(FileOffset(start as u64));
+            if let Some(digest) = made.single.only_digest.filter(|_| count == 1) {
                 record = ChunkRecord { chaining: digest, ..record };
             }
             spool.put(sequence, &[record])?;
             container.extend(made.bytes);
             // Of a slot, the rest is zeros.
-            container.resize(start + made.closed.len as usize, 0);
+            container.resize(start + made.single.closed.len as usize, 0);
         }
-        debug_assert!(geometry.placement == PlacementKind::Dense || count > 0);
         let finish = Finish {
             header: self.recipe.open_header(State::Open, RunId::default()),
             spool,

@@ -13,12 +13,15 @@
 
 mod adapters;
 mod begun;
+#[cfg(feature = "tokio-uring")]
+mod by_caller;
 mod claims;
 mod container;
 mod exchange;
 mod memory;
 mod options;
 mod recorder;
+mod session;
 mod shared;
 mod task;
 
@@ -27,6 +30,8 @@ use crate::format::header::Header;
 use crate::pipeline::RunReport;
 
 pub use adapters::{AtWriter, StreamWriter};
+#[cfg(feature = "tokio-uring")]
+pub(crate) use by_caller::{ByCaller, Ready};
 pub use claims::CHUNKS_MAX;
 pub use container::ContainerWriter;
 pub use memory::MemoryWriter;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::mpsc::Receiver;
 
 use super::begun::Begun;
 use super::options::WriteOptions;
@@ -39,12 +40,14 @@ pub(super) struct Recording {
     pub(super) inner: Arc<Inner>,
     pub(super) begun: Begun,
     pub(super) reopened: Option<Reopened>,
+    /// Over which it is told what was written.
+    pub(super) channel: (Channel<Event>, Receiver<Event>),
 }
 
 impl Recording {
     /// Records until the writer is finalized, suspended or aborted, or something fails.
     pub(super) fn run(self) -> Result<WriteReport> {
-        let Self { disk, options, schedule, buffers, inner, begun, reopened } = self;
+        let Self { disk, options, schedule, buffers, inner, begun, reopened, channel } = self;
         let Begun { partial, recipe, run, known, checkpointer, mut warnings } = begun;
         let file = Arc::clone(partial.file());
         let crew = Crew {
@@ -53,12 +56,12 @@ impl Recording {
             schedule: &schedule,
             files: vec![Arc::clone(&file)],
             inputs: (1, limits::ALIGN),
-            outputs: (buffers, single_room(inner.geometry.chunk_len() as usize)),
+            outputs: (buffers, single_room(inner.recipe.geometry.chunk_len() as usize)),
             shared: Arc::clone(&inner.job),
         };
         // In slots any place may come next: there, room is allocated at the start or not at all.
         let covered = known.covered();
-        let most = match inner.geometry.placement {
+        let most = match inner.recipe.geometry.placement {
             PlacementKind::Slots => covered.data_end,
             PlacementKind::Dense => u64::MAX,
         };
@@ -73,7 +76,7 @@ impl Recording {
             frontier: covered.data_end,
             only_digest: None,
         };
-        let (channel, receiver) = Channel::new(schedule.workers());
+        let (channel, receiver) = channel;
         let core = AtomicUsize::new(0);
         let make_task = || GivenTask::new(&inner, core.fetch_add(1, Relaxed), channel.sender());
         let ran = crew.run(make_task, &receiver, &mut recorder);
@@ -123,14 +126,14 @@ fn finish(
     only_digest: Option<[u8; 32]>,
 ) -> Result<Finish> {
     let content_size = inner.claims.content_size();
-    let chunk_count = inner.geometry.chunk_count(content_size);
+    let chunk_count = inner.recipe.geometry.chunk_count(content_size);
     let data_end = inner.placement.data_end(chunk_count).expect("every chunk is placed");
     let mut spool = known.into_spool();
     if let Some(digest) = only_digest.filter(|_| chunk_count == 1) {
         let record = spool.record(0)?;
         spool.put(0, &[ChunkRecord { chaining: digest, ..record }])?;
     }
-    Ok(Finish { header, spool, extents, content_size, data_end, chaining: inner.blake3 })
+    Ok(Finish { header, spool, extents, content_size, data_end, chaining: inner.recipe.blake3 })
 }
 
 /// The cores stopped early: takes a last checkpoint where the disk is full, and leaves the partial
@@ -226,8 +229,7 @@ impl Coordinator<Event> for Recorder<'_> {
                     Ok(checkpoint) => Ok(*checkpoint),
                     Err(error) => Err(error.again()),
                 };
-                // Whoever asked may be gone.
-                let _ = flush.reply.send(taken);
+                flush.reply(taken);
                 match told {
                     Ok(checkpoint) => self.options.observer.tell(&checkpoint),
                     // The journal may be asked again when there is room.

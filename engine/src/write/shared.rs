@@ -6,18 +6,19 @@ use std::sync::{Arc, Mutex};
 
 use super::claims::Claims;
 use super::exchange::{Core, Given, Made};
+#[cfg(feature = "tokio-uring")]
+use crate::buffer::AlignedMemory;
 use crate::buffer::Buffer;
-use crate::codec::{Codec, Encoder};
 use crate::commit::Gate;
-use crate::encode::{EncodedChunk, chaining_values, close};
+use crate::encode::Single;
 use crate::error::{Error, ErrorKind, Result};
 use crate::eventcount::EventCount;
 use crate::format::header::PlacementKind;
-use crate::format::layout::Geometry;
+use crate::format::recipe::Recipe;
 use crate::pipeline::Shared;
 use crate::placement::Placement;
 use crate::ring::file::Attributes;
-use crate::units::{ExtentNumber, Sequence};
+use crate::units::ExtentNumber;
 
 /// How a writer ends, if it isn't aborted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,9 +32,7 @@ pub(super) enum Ending {
 /// The state of a writer.
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) geometry: Geometry,
-    pub(super) codec: Codec,
-    pub(super) blake3: bool,
+    pub(super) recipe: Recipe,
     pub(super) window: u64,
     pub(super) claims: Claims,
     pub(super) placement: Placement,
@@ -57,24 +56,33 @@ impl Inner {
     /// # Errors
     /// `Sequence` for a chunk that can't be given, and what made the writer fail.
     pub(super) fn write_chunk(&self, sequence: u64, bytes: &[u8]) -> Result<()> {
+        self.claim(sequence, bytes)?;
+        let (core, mut buffer) = self.lease()?;
+        let made = self.make(sequence, bytes, &mut buffer)?;
+        self.cores[core].give(Given::Chunk(made, buffer));
+        self.job.event().advance();
+        Ok(())
+    }
+
+    /// As [`Self::write_chunk`] up to the frame, in a buffer that the caller has.
+    #[cfg(feature = "tokio-uring")]
+    pub(super) fn make_given(
+        &self,
+        sequence: u64,
+        bytes: &[u8],
+        buffer: &mut AlignedMemory,
+    ) -> Result<Made> {
+        self.claim(sequence, bytes)?;
+        self.make(sequence, bytes, buffer)
+    }
+
+    /// Takes note that a chunk is given, once it may be.
+    fn claim(&self, sequence: u64, bytes: &[u8]) -> Result<()> {
         self.job.first_error()?;
         self.admit(sequence)?;
         // A refused claim may be just what someone waits for in vain.
         let claimed = self.claims.give(sequence, bytes.len() as u64);
-        claimed.inspect_err(|_| self.freed.advance())?;
-        let (core, mut buffer) = self.lease()?;
-        let made = self.make(sequence, bytes, &mut buffer).map_err(|error| {
-            // The chunk counts as given and will never come.
-            self.job.fail(error.again());
-            error
-        })?;
-        if self.placement.publish(made.extent()) {
-            // Someone may wait for the window to move on.
-            self.freed.advance();
-        }
-        self.cores[core].give(Given::Chunk(made, buffer));
-        self.job.event().advance();
-        Ok(())
+        claimed.inspect_err(|_| self.freed.advance())
     }
 
     /// Waits until a chunk lies in the window of dense placement.
@@ -106,7 +114,7 @@ impl Inner {
 
     /// The first chunk whose length isn't known; with slots, none needs to be.
     fn first_without_length(&self) -> u64 {
-        if self.geometry.placement == PlacementKind::Slots {
+        if self.recipe.geometry.placement == PlacementKind::Slots {
             return 0;
         }
         let mut first = self.placed.load(SeqCst);
@@ -134,17 +142,18 @@ impl Inner {
         }
     }
 
-    fn make(&self, sequence: u64, bytes: &[u8], buffer: &mut Buffer) -> Result<Made> {
-        let (kind, level) = self.codec.kind_and_level();
-        let frame = Encoder::new(kind, level).encode(bytes, buffer)?;
-        let (mut chaining, mut only_digest) = ([0; 32], None);
-        if self.blake3 {
-            let start = sequence * self.geometry.chunk_len();
-            (chaining, only_digest) = chaining_values(bytes, start, sequence == 0);
+    /// Makes the frame of a claimed chunk, whose length is then known.
+    fn make(&self, sequence: u64, bytes: &[u8], buffer: &mut [u8]) -> Result<Made> {
+        let single = Single::make(&self.recipe, sequence, bytes, buffer).map_err(|error| {
+            // The chunk counts as given and will never come.
+            self.job.fail(error.again());
+            error
+        })?;
+        if self.placement.publish(single.extent()) {
+            // Someone may wait for the window to move on.
+            self.freed.advance();
         }
-        let chunk = EncodedChunk { sequence: Sequence(sequence), frame, at: 0, chaining };
-        let closed = close(&self.geometry, frame.len, buffer);
-        Ok(Made { chunk, closed, only_digest, placed: None })
+        Ok(Made { single, placed: None })
     }
 }
 

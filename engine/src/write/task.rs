@@ -23,6 +23,15 @@ pub(super) struct Written {
     pub(super) only_digest: Option<[u8; 32]>,
 }
 
+impl Written {
+    /// What is to be told of a chunk once all of it was written.
+    pub(super) fn of(made: &Made) -> Self {
+        let placed = made.placed.expect("what was written had a place");
+        let record = made.single.chunk.record(placed.offset());
+        Self { placed, record, only_digest: made.single.only_digest }
+    }
+}
+
 /// What comes over the channel.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -101,7 +110,7 @@ impl Task for GivenTask<'_> {
             let closed = self.inner.closed.load(SeqCst);
             match self.inner.cores[self.core].take() {
                 Some(Given::Chunk(made, buffer)) => {
-                    let extent = made.extent();
+                    let extent = made.single.extent();
                     self.outstanding.insert(extent.number, extent);
                     return Ok(Claim::Made(made, buffer));
                 }
@@ -117,14 +126,14 @@ impl Task for GivenTask<'_> {
     }
 
     fn place(&mut self, made: &mut Made) -> Result<Placing> {
-        let Some(placed) = self.inner.placement.place(made.extent()) else {
+        let Some(placed) = self.inner.placement.place(made.single.extent()) else {
             return Ok(Placing::Later);
         };
         if !self.inner.gate.enter(placed.end()) {
             return Ok(Placing::Later);
         }
         made.placed = Some(placed);
-        let span = Span::exact(placed.offset().0, 0, made.closed.write_len);
+        let span = Span::exact(placed.offset().0, 0, made.single.closed.write_len);
         Ok(Placing::Write(FileSlot(0), vec![span]))
     }
 
@@ -138,10 +147,8 @@ impl Task for GivenTask<'_> {
 
     fn complete(&mut self, made: Made) -> Result<()> {
         self.inner.gate.leave();
-        let placed = made.placed.expect("what was written had a place");
-        let record = made.chunk.record(placed.offset());
-        self.send(Event::Written(Written { placed, record, only_digest: made.only_digest }))?;
-        self.settle(placed.extent().number)
+        self.send(Event::Written(Written::of(&made)))?;
+        self.settle(made.single.extent().number)
     }
 
     fn failed(&mut self, made: Made, _: OpKind, offset: u64, failure: Failure) -> Result<()> {
@@ -151,7 +158,7 @@ impl Task for GivenTask<'_> {
             self.inner.output_failed.store(true, SeqCst);
         }
         let error = Error::from_io(ErrorKind::Output, "cannot write", error);
-        Err(error.sequence(made.chunk.sequence.0).offset(offset))
+        Err(error.sequence(made.single.chunk.sequence.0).offset(offset))
     }
 
     fn check(&self) -> Result<()> {

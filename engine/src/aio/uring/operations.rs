@@ -1,0 +1,273 @@
+//! Reads and writes on the runtime's ring, each seen to its end.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+use tokio_uring::fs::File;
+
+use super::lent::Lent;
+use crate::buffer::AlignedMemory;
+use crate::limits::{ALIGN, RETRIES_MAX};
+
+thread_local! {
+    /// Operations of this thread's runtime that have not ended.
+    static IN_FLIGHT: Cell<usize> = const { Cell::new(0) };
+    static IDLE: Rc<Notify> = Rc::new(Notify::new());
+}
+
+/// Runs `program` on a tokio-uring runtime of its own, and waits for every operation of this
+/// module before that ends.
+///
+/// ```no_run
+/// use ringpack::aio::uring::{UringReader, start};
+///
+/// let greeting = start(async {
+///     let reader = UringReader::open("greeting.zst").await?;
+///     reader.read_range(0..5).await
+/// });
+/// # let _: ringpack::Result<Vec<u8>> = greeting;
+/// ```
+pub fn start<F: Future>(program: F) -> F::Output {
+    tokio_uring::start(async {
+        let output = program.await;
+        drain().await;
+        output
+    })
+}
+
+/// Waits until no operation of this module is in flight on the calling thread's runtime: for
+/// programs that make their runtime themselves, as the last thing that they do on it.
+pub async fn drain() {
+    loop {
+        let idle = IDLE.with(Rc::clone);
+        let notified = idle.notified();
+        if in_flight() == 0 {
+            return;
+        }
+        notified.await;
+    }
+}
+
+/// How many operations of this module are in flight on the calling thread's runtime.
+#[must_use]
+pub fn in_flight() -> usize {
+    IN_FLIGHT.get()
+}
+
+/// Counts an operation until it ends. One that is dropped before, with its runtime, never does.
+async fn counted<T>(operation: impl Future<Output = T>) -> T {
+    IN_FLIGHT.set(IN_FLIGHT.get() + 1);
+    let output = operation.await;
+    IN_FLIGHT.set(IN_FLIGHT.get() - 1);
+    if in_flight() == 0 {
+        IDLE.with(|idle| idle.notify_waiters());
+    }
+    output
+}
+
+/// How an operation ended: where it failed, and why.
+pub(super) type Ended = Result<(), (u64, io::Error)>;
+
+/// Reads `len` bytes at `offset` into `memory`. To be run as a task of its own.
+pub(super) async fn read_exact(
+    file: Rc<File>,
+    mut memory: AlignedMemory,
+    len: usize,
+    offset: u64,
+) -> (AlignedMemory, Ended) {
+    let (mut done, mut interrupted) = (0, 0);
+    while done < len {
+        let at = offset + done as u64;
+        let (result, lent) = counted(file.read_at(Lent::new(memory, done..len), at)).await;
+        memory = lent.take_back();
+        match result {
+            Ok(0) => return (memory, Err((at, io::ErrorKind::UnexpectedEof.into()))),
+            Ok(read) => (done, interrupted) = (done + read, 0),
+            Err(error) if is_passing(&error) && interrupted < RETRIES_MAX => interrupted += 1,
+            Err(error) => return (memory, Err((at, error))),
+        }
+    }
+    (memory, Ok(()))
+}
+
+/// Writes the first `len` bytes of `memory` at `offset`; both are on the grid. `leave_direct` turns
+/// direct I/O off where it is refused. To be run as a task of its own.
+pub(super) async fn write_all(
+    file: Rc<File>,
+    mut memory: AlignedMemory,
+    len: usize,
+    offset: u64,
+    leave_direct: impl Fn() -> bool,
+) -> (AlignedMemory, Ended) {
+    let (mut done, mut interrupted) = (0, 0);
+    while done < len {
+        let at = offset + done as u64;
+        let write = file.write_at(Lent::new(memory, done..len), at).submit();
+        let (result, lent) = counted(write).await;
+        memory = lent.take_back();
+        match result {
+            // Back to the grid, so that the rest stays legal for direct I/O.
+            Ok(written) if written == len - done || written >= ALIGN => {
+                let whole = written == len - done;
+                done += if whole { written } else { written & !(ALIGN - 1) };
+                interrupted = 0;
+            }
+            Ok(_) if interrupted < RETRIES_MAX => interrupted += 1,
+            Ok(_) => return (memory, Err((at, io::ErrorKind::WriteZero.into()))),
+            Err(error) if is_passing(&error) && interrupted < RETRIES_MAX => interrupted += 1,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && leave_direct() => {}
+            Err(error) => return (memory, Err((at, error))),
+        }
+    }
+    (memory, Ok(()))
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN))
+}
+
+#[cfg(test)]
+#[allow(unsafe_code)] // The runtime's interface for buffers is unsafe.
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use tokio_uring::buf::{IoBuf, IoBufMut};
+
+    fn pipe() -> (File, std::fs::File) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let [reader, writer]: [OwnedFd; 2] = [reader.into(), writer.into()];
+        (File::from_std(reader.into()), writer.into())
+    }
+
+    /// A buffer that looks, when it is dropped, whether an operation still writes to it.
+    struct Watching {
+        memory: Vec<u8>,
+        pipe: Arc<Mutex<std::fs::File>>,
+        written_while_dropped: Arc<AtomicBool>,
+    }
+
+    impl Drop for Watching {
+        fn drop(&mut self) {
+            self.pipe.lock().unwrap().write_all(&[0x5a]).unwrap();
+            // Whatever the kernel has left to do for this thread it does on the way out of a call.
+            std::thread::sleep(Duration::from_millis(20));
+            // SAFETY: one byte of the vector, read as the kernel may just have changed it.
+            let byte = unsafe { self.memory.as_ptr().read_volatile() };
+            self.written_while_dropped.store(byte == 0x5a, SeqCst);
+        }
+    }
+
+    // SAFETY: the vector's memory stays where it is while this value is moved.
+    unsafe impl IoBuf for Watching {
+        fn stable_ptr(&self) -> *const u8 {
+            self.memory.as_ptr()
+        }
+
+        fn bytes_init(&self) -> usize {
+            self.memory.len()
+        }
+
+        fn bytes_total(&self) -> usize {
+            self.memory.len()
+        }
+    }
+
+    // SAFETY: as above, and nothing else leads to it.
+    unsafe impl IoBufMut for Watching {
+        fn stable_mut_ptr(&mut self) -> *mut u8 {
+            self.memory.as_mut_ptr()
+        }
+
+        unsafe fn set_init(&mut self, _: usize) {}
+    }
+
+    /// What all of this is for: the runtime ends, and drops a buffer that the kernel then writes to.
+    /// Should it no longer, the guard may go.
+    #[test]
+    fn the_runtime_alone_drops_a_buffer_that_an_operation_still_writes_to() {
+        let written_while_dropped = Arc::new(AtomicBool::new(false));
+        tokio_uring::start(async {
+            let (reader, writer) = pipe();
+            let buffer = Watching {
+                memory: vec![0; 16],
+                pipe: Arc::new(Mutex::new(writer)),
+                written_while_dropped: Arc::clone(&written_while_dropped),
+            };
+            tokio_uring::spawn(async move { reader.read_at(buffer, 0).await.0 });
+            tokio::task::yield_now().await;
+        });
+        assert!(written_while_dropped.load(SeqCst));
+    }
+
+    #[test]
+    fn a2_a_runtime_that_ends_too_early_leaks_what_was_lent() {
+        let memory = AlignedMemory::zeroed(4096);
+        let address = memory.address();
+        tokio_uring::start(async {
+            let (reader, _writer) = pipe();
+            tokio_uring::spawn(read_exact(Rc::new(reader), memory, 16, 0));
+            tokio::task::yield_now().await;
+            assert_eq!(in_flight(), 1);
+        });
+        // The allocator gives the same place out again as soon as it is free.
+        let others: Vec<_> = (0..64).map(|_| AlignedMemory::zeroed(4096)).collect();
+        assert!(others.iter().all(|other| other.address() != address));
+    }
+
+    #[test]
+    fn a2_the_end_waits_for_every_operation_whoever_gave_it_up() {
+        // A thread of its own, whose count begins at none.
+        let test = std::thread::spawn(|| {
+            let arrived = Rc::new(Cell::new(false));
+            let seen = Rc::clone(&arrived);
+            start(async move {
+                let (reader, mut writer) = pipe();
+                let memory = AlignedMemory::zeroed(4096);
+                let read = tokio_uring::spawn(async move {
+                    let (memory, ended) = read_exact(Rc::new(reader), memory, 3, 0).await;
+                    ended.unwrap();
+                    seen.set(memory[..3] == *b"end");
+                });
+                tokio::task::yield_now().await;
+                drop(read);
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(100));
+                    writer.write_all(b"end").unwrap();
+                });
+            });
+            assert!(arrived.get() && in_flight() == 0);
+        });
+        test.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_written_and_read_is_whole_and_an_end_too_early_is_named() {
+        let file = tempfile::tempfile().unwrap();
+        start(async move {
+            let file = Rc::new(File::from_std(file));
+            let mut memory = AlignedMemory::zeroed(3 * ALIGN);
+            for (at, byte) in memory.iter_mut().enumerate() {
+                *byte = (at / 7) as u8;
+            }
+            let expected = memory.to_vec();
+            let at = ALIGN as u64;
+            let (memory, ended) =
+                write_all(Rc::clone(&file), memory, 3 * ALIGN, at, || false).await;
+            ended.unwrap();
+            let (memory, ended) = read_exact(Rc::clone(&file), memory, 2 * ALIGN, at + 5).await;
+            ended.unwrap();
+            assert_eq!(memory[..2 * ALIGN], expected[5..2 * ALIGN + 5]);
+            let (_, ended) = read_exact(file, memory, 3 * ALIGN, 2 * at).await;
+            let (at, error) = ended.unwrap_err();
+            assert_eq!((at, error.kind()), (4 * ALIGN as u64, io::ErrorKind::UnexpectedEof));
+        });
+    }
+}

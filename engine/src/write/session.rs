@@ -1,0 +1,229 @@
+//! A writer from its beginning to its end: what is shared, and the thread that records.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::begun::Begun;
+use super::claims::Claims;
+use super::exchange::Core;
+use super::options::{ReopenOptions, WINDOW_MAX, WriteOptions};
+use super::recorder::Recording;
+use super::shared::{Ending, Inner};
+use super::task::Event;
+use super::{Reopened, WriteReport};
+use crate::cancel::Cancel;
+use crate::commit::Gate;
+use crate::error::{Error, ErrorKind, Result};
+use crate::eventcount::EventCount;
+use crate::limits;
+use crate::pipeline::{Channel, Schedule, Shared};
+use crate::placement::Placement;
+use crate::ring::file::Disk;
+#[cfg(feature = "tokio-uring")]
+use crate::ring::file::File;
+use crate::units::ExtentNumber;
+
+/// Who writes what is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Transport {
+    /// The writer's own threads, one a core.
+    Cores,
+    /// Whoever gives it, who then tells the recorder.
+    #[cfg(feature = "tokio-uring")]
+    Caller,
+}
+
+/// A writer that began.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) inner: Arc<Inner>,
+    /// The recording thread, until it is joined.
+    thread: Option<JoinHandle<Result<WriteReport>>>,
+    pub(super) reopened: Option<Reopened>,
+    #[cfg(feature = "tokio-uring")]
+    file: Arc<dyn File>,
+    path: PathBuf,
+    /// Where a caller that writes for itself tells what it wrote.
+    events: Option<Sender<Event>>,
+}
+
+impl Session {
+    /// Begins the container that is to stand at `path`.
+    pub(super) fn create(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &WriteOptions,
+        transport: Transport,
+    ) -> Result<Self> {
+        let schedule = Schedule::threads(options.threads)?;
+        let begun = Begun::create(disk.as_ref(), path, options)?;
+        let job = Shared::new(&Cancel::new());
+        Self::start(disk, begun, options.clone(), schedule, job, None, transport)
+    }
+
+    /// Goes on with the container that is to stand at `path`.
+    pub(super) fn reopen(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &ReopenOptions,
+        transport: Transport,
+    ) -> Result<Self> {
+        let schedule = Schedule::threads(options.threads)?;
+        let job = Shared::new(&Cancel::new());
+        let (begun, options) = Begun::reopen(disk.as_ref(), path, options, &schedule, &job)?;
+        let reopened = Some(Reopened { chunks: begun.known.covered().chunks });
+        Self::start(disk, begun, options, schedule, job, reopened, transport)
+    }
+
+    fn start(
+        disk: Arc<dyn Disk>,
+        begun: Begun,
+        options: WriteOptions,
+        schedule: Schedule,
+        job: Arc<Shared>,
+        reopened: Option<Reopened>,
+        transport: Transport,
+    ) -> Result<Self> {
+        let path = begun.partial.target().path().to_owned();
+        let geometry = begun.recipe.geometry;
+        let chunk_len = geometry.chunk_len();
+        let claims = Claims::new(chunk_len);
+        for sequence in begun.known.adopted().iter_from(0) {
+            let extent = begun.known.extent(sequence)?;
+            let raw_len = extent.chunks.first().map_or(0, |chunk| chunk.entry.raw_len);
+            claims.give(sequence, raw_len.into())?;
+        }
+        let window = options.window(&geometry);
+        #[cfg(feature = "tokio-uring")]
+        let file = Arc::clone(begun.partial.file());
+        let (schedule, events, channel) = match transport {
+            Transport::Cores => {
+                let channel = Channel::new(schedule.workers());
+                (schedule, None, channel)
+            }
+            #[cfg(feature = "tokio-uring")]
+            Transport::Caller => {
+                let (unclaimed, receiver) = Channel::new(1);
+                (Schedule::Threads(Vec::new()), Some(unclaimed.sender()), (unclaimed, receiver))
+            }
+        };
+        let cores = schedule.workers();
+        let share = window.div_ceil(cores.max(1) as u64).min(WINDOW_MAX.into());
+        let share = if window == u64::MAX { 0 } else { share as usize };
+        let buffers = limits::buffers_per_side(chunk_len, u64::MAX).max(share);
+        let covered = begun.known.covered();
+        let first = ExtentNumber(covered.extents);
+        let freed = Arc::new(EventCount::default());
+        let wake = Arc::clone(&freed);
+        // Kept as long as the job's own token is.
+        job.stop().on_cancel(move || wake.advance()).keep();
+        let inner = Arc::new(Inner {
+            recipe: begun.recipe,
+            window,
+            claims,
+            placement: Placement::behind(&geometry, first, covered.data_end),
+            placed: AtomicU64::new(first.0),
+            gate: Gate::open(),
+            cores: (0..cores).map(|_| Core::new(buffers)).collect(),
+            freed,
+            job,
+            closed: AtomicBool::new(false),
+            output_failed: AtomicBool::new(false),
+            ending: Mutex::new(None),
+        });
+        let recording = Recording {
+            channel,
+            disk,
+            options,
+            schedule,
+            buffers,
+            inner: Arc::clone(&inner),
+            begun,
+            reopened,
+        };
+        let run = move || {
+            let inner = Arc::clone(&recording.inner);
+            let _guard = inner.job.guard();
+            // Whatever ends it, nobody who gives is to wait for it any more.
+            recording.run().inspect_err(|error| inner.job.fail(error.again()))
+        };
+        let thread = std::thread::Builder::new().name("ringpack-writer".to_owned()).spawn(run);
+        let thread = thread.map_err(|error| {
+            Error::from_io(ErrorKind::Output, "cannot start the writer's thread", error)
+        })?;
+        Ok(Self {
+            inner,
+            thread: Some(thread),
+            reopened,
+            #[cfg(feature = "tokio-uring")]
+            file,
+            path,
+            events,
+        })
+    }
+
+    /// Where the container is to stand.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The partial file.
+    #[cfg(feature = "tokio-uring")]
+    pub(super) fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// Where a caller that writes for itself tells what it wrote; `None` once it has ended.
+    #[cfg(feature = "tokio-uring")]
+    pub(super) fn events(&self) -> Option<&Sender<Event>> {
+        self.events.as_ref()
+    }
+
+    /// Why the writer stopped.
+    pub(super) fn failure(&self) -> Error {
+        let stopped = || Error::new(ErrorKind::Internal, "the writer stopped");
+        self.inner.job.first_error().err().unwrap_or_else(stopped)
+    }
+
+    /// Tells the thread to stop, and whether what a checkpoint covers is kept.
+    pub(super) fn stop(&self, ending: Option<Ending>) {
+        *self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner) = ending;
+        self.inner.job.stop().cancel();
+    }
+
+    /// Tells the thread how to end; the caller that writes for itself has told everything.
+    fn ask(&mut self, ending: Option<Ending>) {
+        if let Some(Ending::Finalize(_)) = ending {
+            *self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner) = ending;
+            self.inner.closed.store(true, SeqCst);
+            self.inner.job.event().advance();
+        } else {
+            self.stop(ending);
+        }
+        self.events = None;
+    }
+
+    /// Ends the writer, and waits for it.
+    pub(super) fn end(&mut self, ending: Option<Ending>) -> Result<WriteReport> {
+        self.ask(ending);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => ended,
+            // It panicked, and its guard has said so.
+            Some(Err(_)) | None => Err(self.failure()),
+        }
+    }
+}
+
+impl Drop for Session {
+    /// Aborts, unless it ended already. In a panic, what the last checkpoint covers is kept.
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            let ending = std::thread::panicking().then_some(Ending::Suspend);
+            let _ = self.end(ending);
+        }
+    }
+}
