@@ -16,14 +16,14 @@ use ringpack::pipeline::IoMode;
 use ringpack::ring::os::OsDisk;
 use ringpack::ring::sim::{Fault, SimDisk, SimOptions};
 use ringpack::write::{
-    AtWriter, ChunkWriter, ContainerWriter, MemoryWriter, ReopenOptions, StreamWriter, WriteOptions,
+    AtWriter, ContainerWriter, MemoryWriter, ReopenOptions, StreamWriter, WriteOptions,
 };
 use ringpack::{Cancel, Error, Result};
+use support::chunks::{CHUNK, chunk, chunk_count, in_memory, shuffled};
 use support::crash::{cheap_content, often};
 use support::memory::MemoryDisk;
 use support::{Random, assert_same, content, names};
 
-const CHUNK: usize = 1 << 16;
 const EIO: i32 = 5;
 const OUT: &str = "/out";
 
@@ -42,33 +42,6 @@ fn simulated(placement: PlacementKind) -> WriteOptions {
 }
 
 const PLACEMENTS: [PlacementKind; 2] = [PlacementKind::Dense, PlacementKind::Slots];
-
-fn chunk(bytes: &[u8], sequence: u64) -> &[u8] {
-    let start = sequence as usize * CHUNK;
-    &bytes[start..bytes.len().min(start + CHUNK)]
-}
-
-fn chunk_count(bytes: &[u8]) -> u64 {
-    bytes.len().div_ceil(CHUNK) as u64
-}
-
-/// The chunks of `0..count` that `wanted` says, in an order drawn by `random`.
-fn shuffled(wanted: impl Iterator<Item = u64>, random: &mut Random) -> Vec<u64> {
-    let mut order: Vec<u64> = wanted.collect();
-    for at in (1..order.len()).rev() {
-        order.swap(at, random.below(at as u64 + 1) as usize);
-    }
-    order
-}
-
-/// What the same chunks make in memory, given in order.
-fn in_memory(bytes: &[u8], options: &WriteOptions) -> Vec<u8> {
-    let writer = MemoryWriter::new(options).unwrap();
-    for sequence in 0..chunk_count(bytes) {
-        writer.write_chunk(sequence, chunk(bytes, sequence)).unwrap();
-    }
-    writer.finalize().unwrap()
-}
 
 /// Gives `sequences` from `threads` threads, each the next one that nobody took.
 fn give(writer: &ContainerWriter, bytes: &[u8], sequences: &[u64], threads: usize) -> Vec<Error> {

@@ -2,6 +2,7 @@
 //! was skipped.
 
 pub mod cases;
+pub mod chunks;
 pub mod crash;
 pub mod forge;
 pub mod memory;
@@ -183,6 +184,13 @@ impl Random {
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
+    }
+
+    /// Puts `items` in another order, any with the same chance.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            items.swap(end, self.below(end as u64 + 1) as usize);
+        }
     }
 }
 

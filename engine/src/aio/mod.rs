@@ -2,3 +2,18 @@
 
 #[cfg(feature = "tokio-uring")]
 pub mod uring;
+#[cfg(feature = "tokio")]
+pub mod writer;
+
+use crate::error::{Error, ErrorKind, Result};
+
+#[cfg(feature = "tokio")]
+pub use writer::{AsyncContainerWriter, AsyncStreamWriter};
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let panicked = |_| Error::new(ErrorKind::Internal, "a blocking thread panicked");
+    tokio::task::spawn_blocking(work).await.map_err(panicked)?
+}

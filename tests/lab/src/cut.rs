@@ -81,7 +81,7 @@ impl Log {
         let mut points: Vec<usize> = (self.start()..=self.events.len())
             .filter(|point| changes(&self.events[point - 1]))
             .collect();
-        shuffle(&mut points, &mut random);
+        random.shuffle(&mut points);
         let is_mark = |event: &Event| matches!(event, Event::Mark(_));
         let after_start = &self.events[self.start()..];
         let first = after_start.iter().position(is_mark).unwrap_or(0);
@@ -160,12 +160,6 @@ fn changes(event: &Event) -> bool {
         Event::Completed { .. }
         | Event::FlushIssued(_)
         | Event::FlushCompleted { is_failed: true, .. } => false,
-    }
-}
-
-fn shuffle(points: &mut [usize], random: &mut Random) {
-    for end in (1..points.len()).rev() {
-        points.swap(end, random.below(end as u64 + 1) as usize);
     }
 }
 

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio_uring::fs::File;
 
 use super::operations;
+use crate::aio::blocking;
 use crate::buffer::AlignedMemory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Checkpoint;
@@ -295,12 +296,4 @@ impl Shared {
             changed.await;
         }
     }
-}
-
-/// Runs what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let panicked = |_| Error::new(ErrorKind::Internal, "a blocking thread panicked");
-    spawn_blocking(work).await.map_err(panicked)?
 }
