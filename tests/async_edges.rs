@@ -1,11 +1,13 @@
 //! The library on async runtimes: tokio and tokio-uring, writing.
 
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ringpack::ErrorKind;
-use ringpack::aio::uring::{UringWriter, in_flight, start};
+use ringpack::aio::uring::{UringReader, UringWriter, in_flight, start};
 use ringpack::aio::{AsyncContainerWriter, AsyncStreamWriter};
 use ringpack::codec::Codec;
 use ringpack::format::header::PlacementKind;
@@ -156,6 +158,76 @@ fn a_tokio_uring_writer_that_is_dropped_leaves_nothing() {
 }
 
 #[test]
+fn a_tokio_uring_program_reads_any_range_from_many_tasks() {
+    for len in [0, 1, CHUNK, 33 * CHUNK + 5] {
+        let bytes = Rc::new(content(len, 9));
+        let (_folder, path) = folder();
+        std::fs::write(&path, in_memory(&bytes, &options(PlacementKind::Dense))).unwrap();
+        start(async {
+            let reader = Rc::new(UringReader::open(&path).await.unwrap());
+            assert_eq!(reader.len(), len as u64);
+            assert_same(&reader.read_range(0..len as u64).await.unwrap(), &bytes, "all of it");
+            let tasks: Vec<_> = (0..8)
+                .map(|task| {
+                    let (reader, bytes) = (Rc::clone(&reader), Rc::clone(&bytes));
+                    tokio_uring::spawn(async move {
+                        let mut random = Random(task);
+                        for _ in 0..20 {
+                            let to = random.below(len as u64 + 1);
+                            let from = random.below(to + 1);
+                            let found = reader.read_range(from..to).await.unwrap();
+                            assert_same(&found, &bytes[from as usize..to as usize], "a range");
+                        }
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let beyond = reader.read_range(0..len as u64 + 1).await.unwrap_err();
+            assert_eq!(beyond.kind(), ErrorKind::OutOfRange);
+        });
+    }
+}
+
+#[test]
+fn a_tokio_uring_reader_gives_no_byte_of_a_damaged_or_missing_chunk() {
+    let bytes = content(6 * CHUNK, 10);
+    let options = WriteOptions { codec: Codec::Store, ..options(PlacementKind::Dense) };
+    let container = in_memory(&bytes, &options);
+    let (_folder, path) = folder();
+    std::fs::write(&path, &container).unwrap();
+    start(async {
+        let reader = UringReader::open(&path).await.unwrap();
+        let mut damaged = container.clone();
+        damaged[4096 + 2 * CHUNK] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        for (range, is_good) in [(0..CHUNK, true), (CHUNK..4 * CHUNK, false), (0..6 * CHUNK, false)]
+        {
+            let found = reader.read_range(range.start as u64..range.end as u64).await;
+            match found {
+                Ok(found) => assert!(is_good && found == bytes[range]),
+                Err(error) => {
+                    assert!(!is_good && error.kind() == ErrorKind::Damaged, "{error}");
+                    assert_eq!(error.path(), Some(path.as_path()));
+                }
+            }
+        }
+        std::fs::write(&path, &container[..4 * CHUNK]).unwrap();
+        let cut = reader.read_range(0..6 * CHUNK as u64).await.unwrap_err();
+        assert_eq!(cut.kind(), ErrorKind::Damaged);
+        // One that nobody waits for any more ends all the same.
+        let mut read = Box::pin(reader.read_range(0..CHUNK as u64));
+        let once = poll_fn(|context| Poll::Ready(read.as_mut().poll(context).is_pending()));
+        assert!(once.await);
+        tokio::task::yield_now().await;
+        assert!(in_flight() > 0);
+        drop(read);
+    });
+    assert_eq!(in_flight(), 0);
+}
+
+#[test]
 fn a_tokio_program_writes_the_same_bytes_and_its_runtime_is_never_blocked() {
     let mut random = Random(6);
     for placement in PLACEMENTS {
@@ -229,7 +301,7 @@ fn a_tokio_stream_that_is_shut_down_is_published_and_one_that_is_dropped_is_not(
     assert_eq!(names(folder.path()), ["out"]);
 }
 
-/// A chunk that takes long to encode is encoded elsewhere: a timer of the runtime's goes on ticking.
+/// A chunk that takes long to encode is encoded elsewhere: a timer of the runtime's goes on.
 #[test]
 fn a_long_encoding_holds_no_timer_up() {
     let (_folder, path) = folder();

@@ -7,9 +7,8 @@
 //!
 //! ```
 //! use ringpack::pack::{Input, Output, PackOptions, pack};
-//! use ringpack::read::Container;
 //! use ringpack::ring::os::OsDisk;
-//! use ringpack::Cancel;
+//! use ringpack::{Cancel, ContainerReader};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
@@ -21,13 +20,8 @@
 //! let report = pack(&OsDisk, from, to, &options, &Cancel::new())?;
 //! assert_eq!(report.header.content_size, 17);
 //!
-//! let container = Container::open(&OsDisk, &output, false)?;
-//! let mut piece = Vec::new();
-//! container.read_range(13..17, &mut |bytes| {
-//!     piece.extend_from_slice(bytes);
-//!     Ok(())
-//! })?;
-//! assert_eq!(piece, b"keep");
+//! let reader = ContainerReader::open(&output)?;
+//! assert_eq!(reader.read_range(13..17)?, b"keep");
 //! # Ok(()) }
 //! ```
 //!
@@ -43,8 +37,11 @@
 //! - [`commit`]: how a file comes to stand under its name
 //! - [`worker`], [`pipeline`]: the per-core loop, and the cores together
 //! - [`pack`], [`write`](mod@write), [`read`], [`unpack`], [`verify`]: what a program calls
+//! - `aio`: the same on a tokio or tokio-uring runtime, with the cargo features of these names
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
+
+#![deny(missing_docs)]
 
 #[cfg(any(feature = "tokio", feature = "tokio-uring"))]
 pub mod aio;
@@ -81,3 +78,4 @@ pub mod write;
 
 pub use cancel::Cancel;
 pub use error::{Error, ErrorKind, Result};
+pub use read::{ContainerReader, ReadAt};

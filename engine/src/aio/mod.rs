@@ -1,5 +1,11 @@
-//! The edge for programs on an async runtime.
+//! The edge for programs on an async runtime: with the cargo feature `tokio`, reading and writing
+//! a container in ordinary tokio programs; with `tokio-uring`, on that runtime's own ring.
+//!
+//! The engine below is blocking. What stands here hands the blocking part to threads that may
+//! block, and never waits for it on a thread of the runtime.
 
+#[cfg(feature = "tokio")]
+pub mod reader;
 #[cfg(feature = "tokio-uring")]
 pub mod uring;
 #[cfg(feature = "tokio")]
@@ -7,6 +13,8 @@ pub mod writer;
 
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(feature = "tokio")]
+pub use reader::AsyncContentReader;
 #[cfg(feature = "tokio")]
 pub use writer::{AsyncContainerWriter, AsyncStreamWriter};
 

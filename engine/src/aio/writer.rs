@@ -144,8 +144,8 @@ impl From<ContainerWriter> for AsyncContainerWriter {
 /// Writes bytes in order: an [`AsyncWrite`] that cuts them into chunks.
 ///
 /// Shutting it down writes the last chunk and finalizes the container; [`finish`](Self::finish)
-/// does so and gives the report. Dropped before that it aborts. Flushing waits for the chunk that is
-/// being given, and no more: only whole chunks can be.
+/// does so and gives the report. Dropped before that it aborts. Flushing waits for the chunk that
+/// is being given, and no more: only whole chunks can be.
 ///
 /// ```
 /// use ringpack::aio::{AsyncContainerWriter, AsyncStreamWriter};

@@ -7,7 +7,7 @@
 //! - A1: `start` is the start of an allocation of `len` bytes made with `layout(len)`, all of them
 //!   initialised, owned by this value alone, and freed by its drop alone.
 
-#![allow(unsafe_code)] // One of the two islands: the allocator's interface is unsafe.
+#![allow(unsafe_code)] // One of the islands: the allocator's interface is unsafe.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;

@@ -98,20 +98,26 @@ impl<C: Borrow<Container>> Read for ContentReader<C> {
 
 impl<C: Borrow<Container>> Seek for ContentReader<C> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.container().header().content_size.checked_add_signed(by),
-        };
-        self.position = position.ok_or_else(|| {
-            let what = "a position before the content, or past what 64 bits can say";
-            io::Error::new(io::ErrorKind::InvalidInput, what)
-        })?;
+        self.position = sought(to, self.position, self.container().header().content_size)?;
         Ok(self.position)
     }
 }
 
-fn io_error(error: Error) -> io::Error {
+/// Where a seek leads from `position` in a content of `size` bytes.
+pub(crate) fn sought(to: SeekFrom, position: u64, size: u64) -> io::Result<u64> {
+    let position = match to {
+        SeekFrom::Start(position) => Some(position),
+        SeekFrom::Current(by) => position.checked_add_signed(by),
+        SeekFrom::End(by) => size.checked_add_signed(by),
+    };
+    position.ok_or_else(|| {
+        let what = "a position before the content, or past what 64 bits can say";
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    })
+}
+
+/// The error as [`std::io`] knows errors.
+pub(crate) fn io_error(error: Error) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::Damaged => io::ErrorKind::InvalidData,
         _ => io::ErrorKind::Other,

@@ -6,7 +6,7 @@ use crate::error::Result;
 
 /// One chunk of one container, and a decoder.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     decoder: Decoder,
     frame: Vec<u8>,
     chunk: Vec<u8>,
@@ -14,15 +14,20 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let decoder = Decoder::new()?;
         Ok(Self { decoder, frame: Vec::new(), chunk: Vec::new(), sequence: None })
     }
 
+    /// The content of chunk `sequence`, if it is what is held.
+    pub(crate) fn get(&self, sequence: u64) -> Option<&[u8]> {
+        (self.sequence == Some(sequence)).then_some(&self.chunk)
+    }
+
     /// The content of chunk `sequence`, which the container has, read unless it is held. The
     /// container must be the same from call to call.
-    pub(super) fn chunk(&mut self, container: &Container, sequence: u64) -> Result<&[u8]> {
-        if self.sequence != Some(sequence) {
+    pub(crate) fn chunk(&mut self, container: &Container, sequence: u64) -> Result<&[u8]> {
+        if self.get(sequence).is_none() {
             // V2: nothing is held while the bytes aren't those of a verified chunk.
             self.sequence = None;
             let entry = &container.index.entries[sequence as usize];

@@ -19,7 +19,7 @@ use crate::limits;
 use crate::ordered::OrderedWriter;
 use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared};
 use crate::placement::sequence_set::SequenceSet;
-use crate::read::Container;
+use crate::read::{Container, OnDisk};
 use crate::ring::Files;
 use crate::ring::file::{Attributes, Disk, File, Replace, Status};
 use crate::ring::stream::PipeEnd;
@@ -100,9 +100,9 @@ pub fn unpack_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<UnpackReport> {
-    let container = Container::open(disk, input, options.direct)?;
-    container.check_sums()?;
-    let job = Job { disk, container, options, schedule, shared: Shared::new(cancel) };
+    let opened = OnDisk::open(disk, input, options.direct)?;
+    opened.container.check_sums()?;
+    let job = Job { disk, opened, options, schedule, shared: Shared::new(cancel) };
     match output {
         Output::Path(path) => job.into_file(&path).map_err(|error| match error.kind() {
             ErrorKind::Output | ErrorKind::NoSpace => error.at(&path),
@@ -114,7 +114,7 @@ pub fn unpack_scheduled(
 
 struct Job<'a> {
     disk: &'a dyn Disk,
-    container: Container,
+    opened: OnDisk,
     options: &'a UnpackOptions,
     schedule: &'a Schedule,
     shared: Arc<Shared>,
@@ -124,17 +124,17 @@ impl Job<'_> {
     fn into_file(self, path: &Path) -> Result<UnpackReport> {
         let replace = if self.options.replace { Replace::Allowed } else { Replace::Never };
         let target = Target::new(self.disk, path, replace)?;
-        let source = *self.container.status();
+        let source = self.opened.status;
         target.refuse_source(&source)?;
         let partial = Partial::create(target, self.options.direct)?;
         let file = Arc::clone(partial.file());
-        let content_size = self.container.header().content_size;
+        let content_size = self.opened.container.header().content_size;
         let gate = Gate::open();
         let whole = align_up(content_size);
-        let mut ahead = Ahead::new(&file, &gate, 0..whole, data_parts(&self.container));
+        let mut ahead = Ahead::new(&file, &gate, 0..whole, data_parts(&self.opened.container));
         let mut frontier = 0;
         let mut holes = Holes::default();
-        let files = vec![Arc::clone(self.container.file()), Arc::clone(&file)];
+        let files = vec![Arc::clone(&self.opened.file), Arc::clone(&file)];
         let (hole_bytes, mut run) = self.run(files, Some(&gate), &mut |restored| {
             for hole in &restored.holes {
                 holes.add(hole.clone());
@@ -172,7 +172,7 @@ impl Job<'_> {
         })?;
         let event = Arc::clone(self.shared.event());
         let mut writer = OrderedWriter::new(&pipe, &event);
-        let files = vec![Arc::clone(self.container.file())];
+        let files = vec![Arc::clone(&self.opened.file)];
         let (_, run) = self.run(files, None, &mut |restored| {
             writer.take(restored.handed_over.expect("a streamed extent brings its bytes"))
         })?;
@@ -185,15 +185,15 @@ impl Job<'_> {
         gate: Option<&Gate>,
         note: &mut dyn FnMut(Restored) -> Result<()>,
     ) -> Result<(u64, RunReport)> {
-        let geometry = self.container.geometry();
-        let header = self.container.header();
-        let extents = self.container.extent_count();
+        let geometry = self.opened.container.geometry();
+        let header = self.opened.container.header();
+        let extents = self.opened.container.extent_count();
         // No more and no longer buffers than the container has use for.
         let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
         let input_len = geometry.extent_len_max().min(header.data_end) as usize;
         let output_len = geometry.extent_raw_len().min(header.content_size) as usize;
         let schedule = self.schedule.at_most(extents);
-        let work = Work::new(&self.container, gate, Arc::clone(&self.shared));
+        let work = Work::new(&self.opened.container, gate, Arc::clone(&self.shared));
         let crew = Crew {
             disk: self.disk,
             io: self.options.io,
@@ -215,16 +215,19 @@ impl Job<'_> {
                 note(restored)
             },
         )?;
-        assert!(extents.complete(self.container.extent_count()), "every extent was restored");
+        assert!(
+            extents.complete(self.opened.container.extent_count()),
+            "every extent was restored"
+        );
         Ok((hole_bytes, report))
     }
 
     fn report(&self, direct_output: Option<bool>, holes: u64, run: RunReport) -> UnpackReport {
         UnpackReport {
-            source: *self.container.status(),
-            content_size: self.container.header().content_size,
+            source: self.opened.status,
+            content_size: self.opened.container.header().content_size,
             holes,
-            direct_input: self.container.file().is_direct(),
+            direct_input: self.opened.file.is_direct(),
             direct_output,
             run,
         }

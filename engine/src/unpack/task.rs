@@ -211,15 +211,15 @@ impl Task for UnpackTask<'_> {
         offset: u64,
         failure: Failure,
     ) -> Result<()> {
-        let (path, sequence) = (self.work.container.path(), unit.chunks.start);
+        let (container, sequence) = (self.work.container, unit.chunks.start);
         Err(match (kind, failure) {
             (OpKind::Read, Failure::EndOfFile) => {
                 let what = "shrank while it was read";
-                Error::new(ErrorKind::InputChanged, what).offset(offset).at(path)
+                container.named(Error::new(ErrorKind::InputChanged, what).offset(offset))
             }
             (OpKind::Read, Failure::Os(error)) => {
                 let error = Error::from_io(ErrorKind::Input, "cannot read", error);
-                error.sequence(sequence).offset(offset).at(path)
+                container.named(error.sequence(sequence).offset(offset))
             }
             (OpKind::Write, Failure::Os(error)) => {
                 let error = Error::from_io(ErrorKind::Output, "cannot write", error);

@@ -8,19 +8,24 @@
 //! - X1: every byte of the file is compared with a checksum, with another structure, or with the
 //!   one value it can have.
 
+mod check;
+pub mod reader;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
+pub use reader::Findings;
+
+use check::{Check, Damages};
+
 use crate::buffer::Buffer;
 use crate::cancel::Cancel;
-use crate::codec::Decoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{content_checksum, is_pad};
 use crate::limits;
 use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared};
-use crate::read::Container;
+use crate::read::{Container, OnDisk};
 use crate::ring::file::Disk;
 use crate::ring::{Failure, FileSlot, OpKind, Span};
 use crate::worker::{Claim, Input, Placing, Task};
@@ -92,10 +97,10 @@ pub fn verify_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<VerifyReport> {
-    let container = Container::open(disk, input, options.direct)?;
+    let OnDisk { container, file, .. } = OnDisk::open(disk, input, options.direct)?;
     container.check_sums()?;
     let shared = Shared::new(cancel);
-    let work = Work { container: &container, next: AtomicU64::new(0), decode: options.decode };
+    let work = Work { container: &container, next: AtomicU64::new(0) };
     let geometry = container.geometry();
     let header = container.header();
     let extents = container.extent_count();
@@ -108,42 +113,35 @@ pub fn verify_scheduled(
         disk,
         io: options.io,
         schedule: &schedule,
-        files: vec![Arc::clone(container.file())],
+        files: vec![Arc::clone(&file)],
         inputs: (depth, input_len),
         // Decoded chunks are looked at one at a time and written nowhere.
         outputs: (1, if options.decode { chunk_len } else { limits::ALIGN }),
         shared: Arc::clone(&shared),
     };
     let (channel, receiver) = Channel::new(schedule.workers());
-    let (mut damages, mut damage_count) = (Vec::new(), 0);
+    let mut damages = Damages::default();
     let run = crew.run(
-        || VerifyTask { work: &work, shared: &shared, decoder: None, found: channel.sender() },
+        || {
+            let check = Check::new(&container, options.decode);
+            VerifyTask { work: &work, shared: &shared, check, found: channel.sender() }
+        },
         &receiver,
         &mut |damage| {
-            damage_count += 1;
-            if damages.len() < DAMAGES_MAX {
-                damages.push(damage);
-            }
+            damages.note(damage);
             Ok(())
         },
     )?;
     // X1: header, index and table were compared when the container was opened, the extents by the
     // workers; this is what is left.
-    match container.check_rest() {
-        Err(damage) if damage.kind() == ErrorKind::Damaged => {
-            damage_count += 1;
-            damages.push(damage);
-        }
-        result => result?,
-    }
-    damages.sort_by_key(|damage| damage.chunk().unwrap_or(u64::MAX));
+    damages.of(container.check_rest())?;
     Ok(VerifyReport {
         content_size: container.header().content_size,
         file_size: container.header().file_size,
         chunk_count: container.header().chunk_count,
-        damages,
-        damage_count,
-        direct: container.file().is_direct(),
+        damage_count: damages.count,
+        damages: damages.sorted(),
+        direct: file.is_direct(),
         run,
     })
 }
@@ -151,13 +149,12 @@ pub fn verify_scheduled(
 struct Work<'a> {
     container: &'a Container,
     next: AtomicU64,
-    decode: bool,
 }
 
 struct VerifyTask<'a> {
     work: &'a Work<'a>,
     shared: &'a Shared,
-    decoder: Option<Decoder>,
+    check: Check<'a>,
     found: Sender<Error>,
 }
 
@@ -165,30 +162,6 @@ impl VerifyTask<'_> {
     fn note(&self, damage: Error) -> Result<()> {
         let gone = |_| Error::new(ErrorKind::Cancelled, "the job was cancelled");
         self.found.send(damage).map_err(gone)
-    }
-
-    fn check_chunk(&mut self, sequence: u64, bytes: &[u8], scratch: &mut [u8]) -> Result<()> {
-        let container = self.work.container;
-        let entry = container.index().entries[sequence as usize];
-        let (frame, pad) = bytes.split_at(entry.frame_len as usize);
-        container.check_frame(sequence, frame)?;
-        let stated = container.table_checksum(sequence);
-        if stated.is_some() && content_checksum(frame) != stated {
-            let what = "the seek table states another checksum than the frame";
-            return Err(container.damaged(sequence, what));
-        }
-        if !is_pad(pad) {
-            return Err(container.damaged(sequence, "the pad after the frame isn't as written"));
-        }
-        if self.work.decode {
-            if self.decoder.is_none() {
-                self.decoder = Some(Decoder::new()?);
-            }
-            let decoder = self.decoder.as_mut().expect("set above");
-            let chunk = &mut scratch[..entry.raw_len as usize];
-            container.decode(decoder, sequence, frame, chunk)?;
-        }
-        Ok(())
     }
 }
 
@@ -223,7 +196,7 @@ impl Task for VerifyTask<'_> {
             let from = container.index().entries[sequence as usize].offset;
             let bytes =
                 &input[(from - start) as usize..(container.span_end(sequence) - start) as usize];
-            match self.check_chunk(sequence, bytes, output) {
+            match self.check.chunk(sequence, bytes, output) {
                 Err(damage) if damage.kind() == ErrorKind::Damaged => self.note(damage)?,
                 result => result?,
             }
@@ -258,15 +231,13 @@ impl Task for VerifyTask<'_> {
                 }
                 Ok(())
             }
-            Failure::Os(error) => Err(Error::from_io(ErrorKind::Input, "cannot read", error)
-                .sequence(chunks.start)
-                .offset(offset)
-                .at(container.path())),
+            Failure::Os(error) => {
+                let error = Error::from_io(ErrorKind::Input, "cannot read", error);
+                Err(container.named(error.sequence(chunks.start).offset(offset)))
+            }
             Failure::EndOfFile => {
-                Err(Error::new(ErrorKind::InputChanged, "shrank while it was read")
-                    .sequence(chunks.start)
-                    .offset(offset)
-                    .at(container.path()))
+                let error = Error::new(ErrorKind::InputChanged, "shrank while it was read");
+                Err(container.named(error.sequence(chunks.start).offset(offset)))
             }
         }
     }

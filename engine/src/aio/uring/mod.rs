@@ -19,9 +19,11 @@
 
 mod lent;
 mod operations;
+mod reader;
 
 mod writer;
 
 pub use operations::{drain, in_flight, start};
+pub use reader::UringReader;
 
 pub use writer::UringWriter;

@@ -130,81 +130,16 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-#[allow(unsafe_code)] // The runtime's interface for buffers is unsafe.
 mod tests {
     use super::*;
     use std::io::Write;
     use std::os::fd::OwnedFd;
-    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-    use std::sync::{Arc, Mutex};
     use std::time::Duration;
-
-    use tokio_uring::buf::{IoBuf, IoBufMut};
 
     fn pipe() -> (File, std::fs::File) {
         let (reader, writer) = std::io::pipe().unwrap();
         let [reader, writer]: [OwnedFd; 2] = [reader.into(), writer.into()];
         (File::from_std(reader.into()), writer.into())
-    }
-
-    /// A buffer that looks, when it is dropped, whether an operation still writes to it.
-    struct Watching {
-        memory: Vec<u8>,
-        pipe: Arc<Mutex<std::fs::File>>,
-        written_while_dropped: Arc<AtomicBool>,
-    }
-
-    impl Drop for Watching {
-        fn drop(&mut self) {
-            self.pipe.lock().unwrap().write_all(&[0x5a]).unwrap();
-            // Whatever the kernel has left to do for this thread it does on the way out of a call.
-            std::thread::sleep(Duration::from_millis(20));
-            // SAFETY: one byte of the vector, read as the kernel may just have changed it.
-            let byte = unsafe { self.memory.as_ptr().read_volatile() };
-            self.written_while_dropped.store(byte == 0x5a, SeqCst);
-        }
-    }
-
-    // SAFETY: the vector's memory stays where it is while this value is moved.
-    unsafe impl IoBuf for Watching {
-        fn stable_ptr(&self) -> *const u8 {
-            self.memory.as_ptr()
-        }
-
-        fn bytes_init(&self) -> usize {
-            self.memory.len()
-        }
-
-        fn bytes_total(&self) -> usize {
-            self.memory.len()
-        }
-    }
-
-    // SAFETY: as above, and nothing else leads to it.
-    unsafe impl IoBufMut for Watching {
-        fn stable_mut_ptr(&mut self) -> *mut u8 {
-            self.memory.as_mut_ptr()
-        }
-
-        unsafe fn set_init(&mut self, _: usize) {}
-    }
-
-    /// What all of this is for: the runtime ends, and drops a buffer that the kernel then writes to.
-    /// Should it no longer, the guard may go.
-    #[test]
-    fn the_runtime_alone_drops_a_buffer_that_an_operation_still_writes_to() {
-        let written_while_dropped = Arc::new(AtomicBool::new(false));
-        tokio_uring::start(async {
-            let (reader, writer) = pipe();
-            let buffer = Watching {
-                memory: vec![0; 16],
-                pipe: Arc::new(Mutex::new(writer)),
-                written_while_dropped: Arc::clone(&written_while_dropped),
-            };
-            tokio_uring::spawn(async move { reader.read_at(buffer, 0).await.0 });
-            tokio::task::yield_now().await;
-        });
-        assert!(written_while_dropped.load(SeqCst));
     }
 
     #[test]
