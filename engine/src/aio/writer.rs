@@ -180,7 +180,7 @@ enum StreamState {
     Giving(AsyncContainerWriter, JoinHandle<(Vec<u8>, Result<()>)>),
     /// The last chunk is given and the container finalized.
     Finishing(JoinHandle<Result<WriteReport>>),
-    Finished(Option<WriteReport>),
+    Finished(Box<WriteReport>),
     Failed,
 }
 
@@ -208,7 +208,7 @@ impl AsyncStreamWriter {
         let finished = std::future::poll_fn(|context| self.poll_finish(context)).await;
         finished.map_err(unwrapped)?;
         match self.state {
-            StreamState::Finished(Some(report)) => Ok(report),
+            StreamState::Finished(report) => Ok(*report),
             _ => Err(Error::new(ErrorKind::Internal, "the stream was shut down before")),
         }
     }
@@ -251,7 +251,8 @@ impl AsyncStreamWriter {
                         self.state = StreamState::Finishing(finishing);
                         return Poll::Pending;
                     };
-                    self.state = StreamState::Finished(Some(finished.map_err(|_| panicked())??));
+                    self.state =
+                        StreamState::Finished(Box::new(finished.map_err(|_| panicked())??));
                 }
                 StreamState::Finished(report) => {
                     self.state = StreamState::Finished(report);

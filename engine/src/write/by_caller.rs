@@ -111,7 +111,9 @@ impl ByCaller {
 
     fn tell(&self, event: Event) {
         // Where nobody hears it any more, the writer has failed and says so.
-        let _ = self.session.events().map(|events| events.send(event));
+        if let Some(events) = self.session.events() {
+            let _ = events.send(event);
+        }
     }
 
     /// Why the writer doesn't go on, if it doesn't.

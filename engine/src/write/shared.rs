@@ -144,11 +144,9 @@ impl Inner {
 
     /// Makes the frame of a claimed chunk, whose length is then known.
     fn make(&self, sequence: u64, bytes: &[u8], buffer: &mut [u8]) -> Result<Made> {
-        let single = Single::make(&self.recipe, sequence, bytes, buffer).map_err(|error| {
-            // The chunk counts as given and will never come.
-            self.job.fail(error.again());
-            error
-        })?;
+        let single = Single::make(&self.recipe, sequence, bytes, buffer);
+        // The chunk counts as given and will never come.
+        let single = single.inspect_err(|error| self.job.fail(error.again()))?;
         if self.placement.publish(single.extent()) {
             // Someone may wait for the window to move on.
             self.freed.advance();
