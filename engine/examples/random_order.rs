@@ -1,13 +1,10 @@
 //! Writes chunks of 1 MiB from 16 threads in random order, goes on where it was killed, and reads
 //! all of it back: `random_order PATH CHUNKS`.
 
-use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::{env, iter, thread};
 
-use ringpack::read::{Container, ContentReader};
-use ringpack::ring::os::OsDisk;
+use ringpack::ContainerReader;
 use ringpack::write::{ContainerWriter, WriteOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,12 +25,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         threads.into_iter().try_for_each(|thread| thread.join().expect("it doesn't panic"))
     })?;
     writer.finalize(None)?;
-    let container = Container::open(&OsDisk, path.as_ref(), true)?;
-    let mut reader = ContentReader::new(Arc::new(container))?;
-    let mut found = vec![0; 1 << 20];
-    (0..count)
-        .try_for_each(|i| reader.read_exact(&mut found).map(|()| assert!(found == chunk(i))))?;
-    Ok(println!("{count} chunks read back as they were given"))
+    for found in ContainerReader::open(path)?.chunks() {
+        assert!(found.read()? == chunk(found.sequence()), "chunk {}", found.sequence());
+    }
+    println!("{count} chunks read back as they were given");
+    Ok(())
 }
 
 /// What chunk `number` holds: noise.
