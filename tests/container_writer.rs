@@ -652,3 +652,13 @@ fn options_out_of_range_are_refused() {
         assert!(names(folder.path()).is_empty());
     }
 }
+
+#[test]
+fn the_program_in_the_docs_is_the_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (docs, example) = (read("docs/LIBRARY.md"), read("engine/examples/random_order.rs"));
+    let (_, code) = docs.split_once("```rust\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    assert!(code.lines().count() <= 30 && example.contains(code), "{code}");
+}

@@ -73,9 +73,19 @@ impl Failure {
             return ExitCode::from(128 + signal);
         }
         if error.kind() != ErrorKind::OutputClosed {
-            message::error(&error.to_string());
+            message::error(&format!("{error}{}", options(error.kind())));
         }
         ExitCode::from(code(error.kind()))
+    }
+}
+
+/// What to do next by this program's options, of which the engine knows nothing.
+fn options(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::TargetExists => {
+            "; replace it with --force (-f), or name another with --output (-o)"
+        }
+        _ => "",
     }
 }
 

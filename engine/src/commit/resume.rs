@@ -128,7 +128,7 @@ impl Interrupted {
             return Ok(());
         }
         let what = format!("was begun with other options: {}", differences.join(", "));
-        Err(self.refused(what).hint("give the same options, or leave --resume out to pack anew"))
+        Err(self.refused(what).hint("give the same options, or pack it anew"))
     }
 
     /// Refuses another source than the run had, as far as it can be told.
@@ -156,7 +156,7 @@ impl Interrupted {
         } else {
             return Ok(());
         };
-        Err(self.refused(what.to_owned()).hint("pack the input anew, without --resume"))
+        Err(self.refused(what.to_owned()).hint("pack the input anew"))
     }
 
     /// Whether the source has to be read and compared where it was packed already: a stream must be

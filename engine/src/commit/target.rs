@@ -79,7 +79,7 @@ impl Target {
             |found: Option<Status>| found.is_some_and(|found| found.identity == source.identity);
         let refused = |what| {
             let refused = Error::new(ErrorKind::InvalidOptions, what).at(&self.path);
-            Err(refused.hint("name another output with --output (-o)"))
+            Err(refused.hint("name another output"))
         };
         if is_source(self.current()?) {
             return refused("is input and output at once");
@@ -164,9 +164,7 @@ impl Target {
     }
 
     pub(super) fn exists(&self) -> Error {
-        Error::new(ErrorKind::TargetExists, "exists already")
-            .at(&self.path)
-            .hint("replace it with --force (-f), or name another with --output (-o)")
+        Error::new(ErrorKind::TargetExists, "exists already").at(&self.path)
     }
 
     pub(super) fn failed(&self, what: &'static str, error: io::Error) -> Error {
