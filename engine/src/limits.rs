@@ -62,6 +62,10 @@ pub const ALLOCATE_STEP_BYTES_MAX: u64 = 4 << 30;
 /// chunks without a digest this is 300 GiB of content.
 pub const SPOOL_MEMORY_BYTES: usize = 8 << 20;
 
+/// Most chunks that a program may give to a writer: 4 PiB in chunks of 1 MiB. A bit of memory a
+/// chunk, in blocks, so the number alone of a single chunk costs little.
+pub const CHUNKS_GIVEN_MAX: u64 = 1 << 32;
+
 /// Bytes of journal records that are kept for the next checkpoint before it is taken early.
 pub const JOURNAL_PENDING_BYTES_MAX: usize = 4 << 20;
 

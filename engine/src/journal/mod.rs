@@ -74,7 +74,7 @@ mod tests {
     use crate::format::index::Entry;
     use crate::format::layout::{Geometry, Places};
     use crate::format::recipe::Recipe;
-    use crate::format::record::{Open, Record, SourceIdentity};
+    use crate::format::record::{Open, Record, SourceIdentity, SourceKind};
     use crate::ring::file::{Directory, Disk};
     use crate::ring::sim::{Fault, SimDisk, SimOptions};
     use std::ffi::OsStr;
@@ -252,6 +252,70 @@ mod tests {
         let mut headless = Vec::new();
         Record::Checkpoint { extents: 0, bytes: 0 }.encode(0, &mut headless);
         assert!(replay(&with_bytes(&headless)).is_err());
+    }
+
+    /// A program's journal, in which `numbers` are named: full chunks in slots, but for `change`.
+    fn scattered(numbers: &[u64], change: &dyn Fn(u64, &mut ChunkRecord)) -> Vec<u8> {
+        let geometry = Geometry::new(16, PlacementKind::Slots);
+        let recipe = Recipe { geometry, ..open(1).recipe };
+        let source = SourceIdentity { kind: SourceKind::Chunks, ..SourceIdentity::default() };
+        let mut bytes = Vec::new();
+        let mut chain = Record::Open(Open { recipe, source, ..open(1) }).encode(0, &mut bytes);
+        let (mut extents, mut content) = (0, 0);
+        for &number in numbers {
+            let offset = (HEADER_LEN as u64).wrapping_add(number.wrapping_mul(geometry.slot_len()));
+            let mut chunk = ChunkRecord {
+                entry: Entry { offset, ..extent(0).chunks[0].entry },
+                ..extent(0).chunks[0]
+            };
+            change(number, &mut chunk);
+            extents += 1;
+            content += u64::from(chunk.entry.raw_len);
+            let record = Record::Extent { number, offset, chunks: vec![chunk] };
+            chain = record.encode(chain, &mut bytes);
+        }
+        Record::Checkpoint { extents, bytes: content }.encode(chain, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn j4_a_program_s_extents_are_named_in_any_order_once_and_in_their_slots() {
+        let read = |bytes: Vec<u8>| {
+            let file = directory(&with_bytes(&bytes)).open_existing(OsStr::new(NAME), false);
+            Replay::read(file.unwrap())
+        };
+        let fine = read(scattered(&[7, 0, 900_000, 3], &|_, _| {})).unwrap().unwrap();
+        let mut named = Vec::new();
+        fine.each_extent(|extent| {
+            named.push(extent.number);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(named, [7, 0, 900_000, 3]);
+        let covered = fine.covered();
+        assert_eq!((covered.extents, covered.chunks), (4, 4));
+        let slot_len = Geometry::new(16, PlacementKind::Slots).slot_len();
+        assert_eq!(covered.data_end, HEADER_LEN as u64 + 900_001 * slot_len);
+        let short = |at: u64| {
+            move |number: u64, chunk: &mut ChunkRecord| {
+                chunk.entry.raw_len -= u32::from(number == at);
+            }
+        };
+        assert!(read(scattered(&[2, 9, 4], &short(9))).is_ok());
+        let check = |bytes: Vec<u8>, what: &str| {
+            let refused = read(bytes).expect_err(what);
+            assert_eq!(refused.kind(), ErrorKind::Damaged, "{what}: {refused}");
+        };
+        check(scattered(&[2, 9, 2], &|_, _| {}), "named twice");
+        check(scattered(&[2, 9, 4], &short(4)), "a short one before others");
+        check(scattered(&[4, 9], &short(4)), "something behind the end");
+        check(scattered(&[4, 9], &|_, chunk| chunk.entry.raw_len -= 1), "two short ones");
+        check(scattered(&[4], &|_, chunk| chunk.entry.raw_len += 1), "a long one");
+        check(scattered(&[4], &|_, chunk| chunk.entry.raw_len = 0), "an empty one");
+        check(scattered(&[4], &|_, chunk| chunk.entry.frame_len = 12), "a frame too short");
+        check(scattered(&[4], &|_, chunk| chunk.entry.offset += 4096), "in another slot");
+        check(scattered(&[u64::MAX], &|_, _| {}), "an impossible number");
+        check(scattered(&[1 << 32], &|_, _| {}), "more than can be given");
     }
 
     #[test]

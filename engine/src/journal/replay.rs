@@ -13,7 +13,7 @@ use crate::format::index::Entry;
 use crate::format::layout::{Geometry, Places};
 use crate::format::record::{ChunkRecord, Open, RECORD_LEN_MAX, Record};
 use crate::format::{Fault, FormatError};
-use crate::limits::HEADER_LEN;
+use crate::limits::{CHUNKS_GIVEN_MAX, HEADER_LEN};
 use crate::placement::sequence_set::SequenceSet;
 use crate::planted::{self, Bug};
 use crate::ring::file::File;
@@ -153,7 +153,7 @@ impl Progress {
         let slot_len = self.geometry.slot_len();
         let start = number.checked_mul(slot_len).and_then(|at| at.checked_add(HEADER_LEN as u64));
         let end = start.and_then(|start| start.checked_add(slot_len));
-        let (Some(start), Some(end)) = (start, end) else {
+        let (Some(start), Some(end)) = (start, end.filter(|_| number < CHUNKS_GIVEN_MAX)) else {
             return Err(senseless("an extent has an impossible number"));
         };
         let [ChunkRecord { entry, .. }] = chunks else {

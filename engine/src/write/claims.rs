@@ -10,13 +10,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::error::{Error, ErrorKind, Result};
-
-/// Most chunks that a writer takes: 4 PiB in chunks of 1 MiB.
-pub const CHUNKS_MAX: u64 = 1 << (LEAF_LOG2 + MIDDLE_LOG2 + ROOT_LOG2);
+use crate::limits::CHUNKS_GIVEN_MAX as CHUNKS_MAX;
 
 const LEAF_LOG2: u32 = 15;
 const MIDDLE_LOG2: u32 = 8;
 const ROOT_LOG2: u32 = 9;
+
+const _: () = assert!(CHUNKS_MAX == 1 << (LEAF_LOG2 + MIDDLE_LOG2 + ROOT_LOG2));
 
 /// No chunk is known to be the last.
 const NONE: u64 = u64::MAX;

@@ -32,7 +32,6 @@ use crate::pipeline::RunReport;
 pub use adapters::{AtWriter, StreamWriter};
 #[cfg(feature = "tokio-uring")]
 pub(crate) use by_caller::{ByCaller, Ready};
-pub use claims::CHUNKS_MAX;
 pub use container::ContainerWriter;
 pub use memory::MemoryWriter;
 pub use options::{ReopenOptions, WINDOW_MAX, WriteOptions};
