@@ -72,11 +72,15 @@ impl Shared {
         Ok(())
     }
 
-    /// The first error, if there was one.
+    /// The first error, if there was one. While the job goes on this takes no lock.
     ///
     /// # Errors
     /// That one.
     pub fn first_error(&self) -> Result<()> {
+        // Whoever fails the job leaves the error before it stops the job.
+        if !self.stop.is_cancelled() {
+            return Ok(());
+        }
         match &*self.first.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error.again()),
             None => self.check(),
