@@ -10,6 +10,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 type Call = Box<dyn Fn() + Send + Sync>;
 
 /// Asks a job to stop. Clones ask the same job.
+///
+/// ```
+/// use ringpack::pack::{Input, Output, PackOptions, pack};
+/// use ringpack::{Cancel, ErrorKind, OsDisk};
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let (input, target) = (dir.path().join("data"), dir.path().join("data.zst"));
+/// # std::fs::write(&input, b"something to keep").unwrap();
+/// let cancel = Cancel::new();
+/// let elsewhere = cancel.clone();
+/// std::thread::spawn(move || elsewhere.cancel()).join().expect("it doesn't panic");
+/// let (from, to) = (Input::Path(input), Output::Path(target.clone()));
+/// let stopped = pack(&OsDisk, from, to, &PackOptions::default(), &cancel);
+/// assert_eq!(stopped.map_err(|error| error.kind()).err(), Some(ErrorKind::Cancelled));
+/// assert!(!target.exists());
+/// ```
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<Inner>);
 

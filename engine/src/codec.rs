@@ -50,6 +50,15 @@ pub struct Frame {
 }
 
 /// How chunks become frames.
+///
+/// ```
+/// use ringpack::Codec;
+/// use ringpack::pack::PackOptions;
+///
+/// let fast = PackOptions { codec: Codec::Zstd(1), ..PackOptions::default() };
+/// let as_it_is = PackOptions { codec: Codec::Store, ..PackOptions::default() };
+/// # let _ = (fast, as_it_is);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Codec {
     /// Raw blocks.

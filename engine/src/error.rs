@@ -13,6 +13,17 @@ use std::path::{Path, PathBuf};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, for programs to tell apart.
+///
+/// ```
+/// use ringpack::{ContainerReader, ErrorKind};
+///
+/// let refused = ContainerReader::from_source(b"no container at all".to_vec());
+/// match refused.map_err(|error| error.kind()) {
+///     Err(ErrorKind::NotAContainer) => println!("something else"),
+///     Err(ErrorKind::Damaged) => println!("a container once"),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -56,6 +67,15 @@ pub enum ErrorKind {
 }
 
 /// An error with its place and its remedy.
+///
+/// ```
+/// use ringpack::{ContainerReader, ErrorKind};
+///
+/// let error = ContainerReader::open("/no/such/file.zst").expect_err("there is none");
+/// assert_eq!(error.kind(), ErrorKind::Input);
+/// assert_eq!(error.path(), Some("/no/such/file.zst".as_ref()));
+/// assert!(error.to_string().contains("No such file"));
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 

@@ -7,8 +7,7 @@
 //!
 //! ```
 //! use ringpack::pack::{Input, Output, PackOptions, pack};
-//! use ringpack::ring::os::OsDisk;
-//! use ringpack::{Cancel, ContainerReader};
+//! use ringpack::{Cancel, ContainerReader, OsDisk};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
@@ -25,19 +24,28 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # What a program uses
+//! - [`write`](mod@write): a container from chunks, in any order, from any thread
+//! - [`read`]: a container's content, by range, by chunk or as a stream
+//! - [`pack`], [`unpack`], [`verify`]: whole files, as the command line does
+//! - `aio`: the same on a tokio or tokio-uring runtime, with the cargo features of these names
+//! - the types named below, and [`limits`]
+//!
+//! Semantic versioning covers these. The other modules are the engine's own, public for its tests
+//! and its command line, and hidden from this documentation; they may change at any time.
+//!
+//! # How it is built
 //! The modules are layers; each knows only those before it:
 //!
-//! - numbers: [`limits`], [`units`], [`error`], [`cancel`], [`eventcount`], [`checksum`],
-//!   [`digest`]
-//! - [`format`](mod@format): bytes to types and back, without I/O
-//! - [`buffer`], [`stats`], [`ring`]: aligned memory, and the only place that knows the kernel
-//! - [`spool`], [`ordered`], [`source`], [`chunker`], [`codec`], [`placement`],
-//!   [`encode`]: the stages
-//! - [`journal`]: what is durable of a file that is not finished
-//! - [`commit`]: how a file comes to stand under its name
-//! - [`worker`], [`pipeline`]: the per-core loop, and the cores together
-//! - [`pack`], [`write`](mod@write), [`read`], [`unpack`], [`verify`]: what a program calls
-//! - `aio`: the same on a tokio or tokio-uring runtime, with the cargo features of these names
+//! - numbers: `limits`, `units`, `error`, `cancel`, `eventcount`, `checksum`, `digest`
+//! - `format`: bytes to types and back, without I/O
+//! - `buffer`, `stats`, `ring`: aligned memory, and the only place that knows the kernel
+//! - `spool`, `ordered`, `source`, `chunker`, `codec`, `placement`, `encode`: the stages
+//! - `journal`: what is durable of a file that is not finished
+//! - `commit`: how a file comes to stand under its name
+//! - `worker`, `pipeline`: the per-core loop, and the cores together
+//! - `known`: what is known of each chunk, and how it is adopted
+//! - `pack`, `write`, `read`, `unpack`, `verify`, `aio`: what a program calls
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
 
@@ -45,37 +53,66 @@
 
 #[cfg(any(feature = "tokio", feature = "tokio-uring"))]
 pub mod aio;
+#[doc(hidden)]
 pub mod buffer;
+#[doc(hidden)]
 pub mod cancel;
+#[doc(hidden)]
 pub mod checksum;
+#[doc(hidden)]
 pub mod chunker;
+#[doc(hidden)]
 pub mod codec;
+#[doc(hidden)]
 pub mod commit;
+#[doc(hidden)]
 pub mod digest;
+#[doc(hidden)]
 pub mod encode;
+#[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
 pub mod eventcount;
+#[doc(hidden)]
 pub mod format;
+#[doc(hidden)]
 pub mod journal;
 mod known;
 pub mod limits;
+#[doc(hidden)]
 pub mod ordered;
 pub mod pack;
+#[doc(hidden)]
 pub mod pipeline;
+#[doc(hidden)]
 pub mod placement;
 #[doc(hidden)]
 pub mod planted;
 pub mod read;
+#[doc(hidden)]
 pub mod ring;
+#[doc(hidden)]
 pub mod source;
+#[doc(hidden)]
 pub mod spool;
+#[doc(hidden)]
 pub mod stats;
+#[doc(hidden)]
 pub mod units;
 pub mod unpack;
 pub mod verify;
+#[doc(hidden)]
 pub mod worker;
 pub mod write;
 
 pub use cancel::Cancel;
+pub use codec::Codec;
+pub use commit::{Cadence, Observer};
 pub use error::{Error, ErrorKind, Result};
+pub use format::header::{CodecKind, Digest, Header, PlacementKind};
+pub use journal::Checkpoint;
+pub use pipeline::{IoMode, RunReport};
 pub use read::{ContainerReader, ReadAt};
+pub use ring::file::{Attributes, Disk};
+pub use ring::os::OsDisk;
+pub use write::{ContainerWriter, MemoryWriter};

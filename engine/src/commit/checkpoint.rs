@@ -30,6 +30,16 @@ use crate::planted::{self, Bug};
 use crate::ring::file::File;
 
 /// When checkpoints are taken: whichever of the two comes first, as far as the cost allows.
+///
+/// ```
+/// use std::time::Duration;
+/// use ringpack::Cadence;
+/// use ringpack::write::WriteOptions;
+///
+/// let cadence = Cadence { bytes: 256 << 20, interval: Duration::from_secs(5), percent_max: 5 };
+/// let options = WriteOptions { checkpoints: Some(cadence), ..WriteOptions::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cadence {
     /// Bytes of content from one to the next.

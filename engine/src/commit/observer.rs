@@ -7,6 +7,15 @@ use crate::journal::Checkpoint;
 
 /// Who is told of checkpoints: called on the coordinator's thread, after all of a checkpoint is
 /// durable. Two are equal if they are clones of one another.
+///
+/// ```
+/// use ringpack::Observer;
+/// use ringpack::write::WriteOptions;
+///
+/// let observer = Observer::new(|checkpoint| println!("{} bytes are safe", checkpoint.bytes));
+/// let options = WriteOptions { observer, ..WriteOptions::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, Default)]
 pub struct Observer(Option<Call>);
 

@@ -40,6 +40,19 @@ pub enum State {
 }
 
 /// How chunks become frames.
+///
+/// ```
+/// use ringpack::{CodecKind, ContainerReader};
+/// # use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// # writer.write_chunk(0, b"something to keep")?;
+/// # let bytes = writer.finalize()?;
+/// let reader = ContainerReader::from_source(bytes)?;
+/// assert_eq!(reader.header().codec, CodecKind::Zstd);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum CodecKind {
@@ -60,6 +73,14 @@ impl CodecKind {
 }
 
 /// Where frames stand.
+///
+/// ```
+/// use ringpack::PlacementKind;
+/// use ringpack::write::WriteOptions;
+///
+/// let shorter = WriteOptions { placement: PlacementKind::Dense, ..WriteOptions::default() };
+/// # let _ = shorter;
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u16)]
 pub enum PlacementKind {
@@ -81,6 +102,22 @@ impl PlacementKind {
 }
 
 /// A digest of the whole content.
+///
+/// ```
+/// use ringpack::{ContainerReader, Digest};
+/// # use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// # writer.write_chunk(0, b"something to keep")?;
+/// # let bytes = writer.finalize()?;
+/// let reader = ContainerReader::from_source(bytes)?;
+/// match &reader.header().digest {
+///     Digest::Blake3(digest) => println!("{digest:02x?}"),
+///     Digest::None => println!("no digest was made"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Digest {
     /// None was asked for.
@@ -90,6 +127,21 @@ pub enum Digest {
 }
 
 /// The header's fields. Sizes are in bytes, offsets from the file's start.
+///
+/// ```
+/// use ringpack::{ContainerReader};
+/// # use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// # writer.write_chunk(0, b"something to keep")?;
+/// # let bytes = writer.finalize()?;
+/// let reader = ContainerReader::from_source(bytes)?;
+/// let header = reader.header();
+/// assert_eq!((header.content_size, header.chunk_count), (17, 1));
+/// assert_eq!(header.chunk_len(), 1 << 20);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
     /// How far the container has come.

@@ -36,6 +36,19 @@ use crate::limits::HEADER_LEN;
 
 /// What a checkpoint covers, durable: a prefix of the content; where a program gives chunks in any
 /// order into slots, any of them.
+///
+/// ```
+/// use ringpack::write::{ContainerWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data.zst");
+/// let writer = ContainerWriter::create(&path, &WriteOptions::default())?;
+/// writer.write_chunk(9, &[7; 1 << 20])?;
+/// let checkpoint = writer.checkpoint()?;
+/// assert_eq!((checkpoint.chunks, checkpoint.bytes), (1, 1 << 20));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Checkpoint {
     /// Extents.

@@ -47,6 +47,26 @@ pub use options::PackOptions;
 pub use resume::{ResumeOptions, recorded_input, resume, resume_scheduled};
 
 /// What is packed.
+///
+/// ```
+/// use std::io::Write;
+/// use ringpack::pack::{Input, Output, PackOptions, pack};
+/// use ringpack::{Cancel, OsDisk};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let target = dir.path().join("data.zst");
+/// // A pipe, as a child's standard output is one.
+/// let (reader, mut writer) = std::io::pipe()?;
+/// writer.write_all(b"from a program")?;
+/// drop(writer);
+/// let reader = std::fs::File::from(std::os::fd::OwnedFd::from(reader));
+/// let from = Input::Stream(reader, "the program's output".to_owned());
+/// let options = PackOptions::default();
+/// let report = pack(&OsDisk, from, Output::Path(target), &options, &Cancel::new())?;
+/// assert_eq!(report.header.content_size, 14);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub enum Input {
     /// A regular file, block device or FIFO.
@@ -67,6 +87,13 @@ impl Input {
 }
 
 /// Where the container goes.
+///
+/// ```
+/// use ringpack::pack::Output;
+///
+/// let beside = Output::Path("backup/data.zst".into());
+/// # let _ = beside;
+/// ```
 #[derive(Debug)]
 pub enum Output {
     /// Under this name, published when it is complete and durable.
@@ -76,6 +103,24 @@ pub enum Output {
 }
 
 /// What packing came to.
+///
+/// ```
+/// use ringpack::pack::{Input, Output, PackOptions, pack};
+/// use ringpack::{Cancel, OsDisk};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let (input, target) = (dir.path().join("data"), dir.path().join("data.zst"));
+/// # std::fs::write(&input, b"something to keep").unwrap();
+/// let (from, to, options) = (Input::Path(input), Output::Path(target), PackOptions::default());
+/// let report = pack(&OsDisk, from, to, &options, &Cancel::new())?;
+/// println!("{} bytes in {}", report.header.content_size, report.header.file_size);
+/// for warning in &report.run.warnings {
+///     eprintln!("{warning}");
+/// }
+/// # assert!(report.resumed.is_none());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PackReport {
     /// The header as written; of a streamed container, the trailing one.
@@ -95,6 +140,16 @@ pub struct PackReport {
 }
 
 /// What a job went on from.
+///
+/// ```
+/// use ringpack::pack::Resumed;
+///
+/// fn again(resumed: Resumed) -> u64 {
+///     // Covered by the checkpoint, but not as it was written: packed anew.
+///     resumed.covered_bytes - resumed.adopted_bytes
+/// }
+/// # assert_eq!(again(Resumed { covered_bytes: 9, adopted_bytes: 7 }), 2);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resumed {
     /// Bytes of content that the interrupted run's last checkpoint covered.
@@ -123,6 +178,7 @@ pub fn pack(
 ///
 /// # Errors
 /// As [`pack`].
+#[doc(hidden)]
 pub fn pack_scheduled(
     disk: &dyn Disk,
     input: Input,

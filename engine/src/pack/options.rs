@@ -11,6 +11,20 @@ use crate::limits;
 use crate::pipeline::IoMode;
 
 /// Options of packing.
+///
+/// ```
+/// use ringpack::pack::PackOptions;
+/// use ringpack::{Codec, PlacementKind};
+///
+/// let options = PackOptions {
+///     codec: Codec::Zstd(9),
+///     placement: PlacementKind::Slots,
+///     blake3: true,
+///     replace: true,
+///     ..PackOptions::default()
+/// };
+/// # let _ = options;
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PackOptions {
     /// How chunks become frames.

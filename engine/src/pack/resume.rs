@@ -31,6 +31,17 @@ use crate::pipeline::{IoMode, Schedule, Shared};
 use crate::ring::file::{Disk, Replace};
 
 /// What going on may decide anew. Everything that decides a byte is as the interrupted run had it.
+///
+/// ```no_run
+/// use ringpack::pack::{ResumeOptions, recorded_input, resume};
+/// use ringpack::{Cancel, OsDisk};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// let (target, options) = ("data.zst".as_ref(), ResumeOptions::default());
+/// let report = resume(&OsDisk, target, &mut recorded_input, &options, &Cancel::new())?;
+/// # let _ = report;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResumeOptions {
     /// Whether a target that exists by now is replaced; it is anyway if the interrupted run was to.
@@ -79,6 +90,7 @@ pub fn resume(
 ///
 /// # Errors
 /// As [`resume`].
+#[doc(hidden)]
 pub fn resume_scheduled(
     disk: &dyn Disk,
     target: &Path,

@@ -79,6 +79,14 @@ impl Schedule {
 }
 
 /// Which backend is wanted.
+///
+/// ```
+/// use ringpack::IoMode;
+/// use ringpack::pack::PackOptions;
+///
+/// let options = PackOptions { io: IoMode::Pwrite, ..PackOptions::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum IoMode {
     /// io_uring where the system grants it, else pread and pwrite with a warning.
@@ -112,6 +120,19 @@ pub struct Crew<'a> {
 }
 
 /// What a run was like.
+///
+/// ```
+/// use ringpack::write::{ContainerWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data.zst");
+/// let options = WriteOptions { threads: Some(2), ..WriteOptions::default() };
+/// let run = ContainerWriter::create(&path, &options)?.finalize(None)?.run;
+/// assert_eq!(run.threads, 2);
+/// println!("{} operations in {} system calls", run.counters.completed, run.counters.enters);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct RunReport {
     /// What the workers' backends could do; all the same, or the least.

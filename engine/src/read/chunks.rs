@@ -7,6 +7,21 @@ use crate::error::Result;
 use crate::format::index::Entry;
 
 /// A chunk of an open container.
+///
+/// ```
+/// use ringpack::ContainerReader;
+/// # use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// # writer.write_chunk(0, b"something to keep")?;
+/// # let bytes = writer.finalize()?;
+/// let reader = ContainerReader::from_source(bytes)?;
+/// let chunk = reader.chunk(0).expect("every content has a first chunk");
+/// assert_eq!(chunk.content_range(), 0..17);
+/// assert_eq!(chunk.read()?, b"something to keep");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
     reader: &'a ContainerReader,

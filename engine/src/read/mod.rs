@@ -46,6 +46,22 @@ use crate::units::{FileOffset, Sequence};
 const PIECE_BYTES: usize = 1 << 20;
 
 /// An open container.
+///
+/// ```
+/// use ringpack::ContainerReader;
+/// # use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// # writer.write_chunk(0, b"something to keep")?;
+/// # let bytes = writer.finalize()?;
+/// let reader = ContainerReader::from_source(bytes)?;
+/// let container = reader.container();
+/// println!("{} frames, the first at {}", container.index().entries.len(),
+///     container.index().entries[0].offset);
+/// # assert_eq!(container.index().entries.len(), 1);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Container {
     source: Source,

@@ -53,6 +53,20 @@ pub struct Status {
 }
 
 /// Attributes that a finished file takes over.
+///
+/// ```
+/// use ringpack::Attributes;
+/// use ringpack::write::{ContainerWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data.zst");
+/// let for_the_owner = Attributes { mode: 0o600, owner: None, modified: None };
+/// ContainerWriter::create(&path, &WriteOptions::default())?.finalize(for_the_owner)?;
+/// # use std::os::unix::fs::PermissionsExt;
+/// # assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attributes {
     /// Permission bits.

@@ -31,6 +31,20 @@ use super::{Backend, BackendConfig, BackendKind};
 use crate::limits::ALIGN;
 
 /// The real disk.
+///
+/// ```
+/// use ringpack::write::{ContainerWriter, WriteOptions};
+/// use ringpack::{Disk, OsDisk};
+/// use std::sync::Arc;
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data.zst");
+/// let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+/// let writer = ContainerWriter::create_on(disk, &path, &WriteOptions::default())?;
+/// # drop(writer);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsDisk;
 

@@ -28,6 +28,13 @@ use crate::units::align_up;
 use task::{Restored, UnpackTask, Work};
 
 /// Where the content goes.
+///
+/// ```
+/// use ringpack::unpack::Output;
+///
+/// let restored = Output::Path("data".into());
+/// # let _ = restored;
+/// ```
 #[derive(Debug)]
 pub enum Output {
     /// Under this name, published when it is complete and durable.
@@ -37,6 +44,13 @@ pub enum Output {
 }
 
 /// Options of unpacking.
+///
+/// ```
+/// use ringpack::unpack::UnpackOptions;
+///
+/// let options = UnpackOptions { replace: true, ..UnpackOptions::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnpackOptions {
     /// Whether an existing target is replaced.
@@ -56,6 +70,24 @@ impl Default for UnpackOptions {
 }
 
 /// What unpacking came to.
+///
+/// ```
+/// use ringpack::unpack::{Output, UnpackOptions, unpack};
+/// use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+/// use ringpack::{Cancel, OsDisk};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let (container, restored) = (dir.path().join("data.zst"), dir.path().join("data"));
+/// # let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// # writer.write_chunk(0, b"something to keep")?;
+/// # std::fs::write(&container, writer.finalize()?).unwrap();
+/// let (to, options) = (Output::Path(restored.clone()), UnpackOptions::default());
+/// let report = unpack(&OsDisk, &container, to, &options, &Cancel::new())?;
+/// assert_eq!(report.content_size, 17);
+/// assert_eq!(std::fs::read(restored).unwrap(), b"something to keep");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct UnpackReport {
     /// What the container's file was when it was unpacked.
@@ -92,6 +124,7 @@ pub fn unpack(
 ///
 /// # Errors
 /// As [`unpack`].
+#[doc(hidden)]
 pub fn unpack_scheduled(
     disk: &dyn Disk,
     input: &Path,

@@ -34,6 +34,14 @@ use crate::worker::{Claim, Input, Placing, Task};
 pub const DAMAGES_MAX: usize = 1000;
 
 /// Options of verifying.
+///
+/// ```
+/// use ringpack::verify::VerifyOptions;
+///
+/// // Every checksum, and every frame decoded.
+/// let options = VerifyOptions { decode: true, ..VerifyOptions::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyOptions {
     /// Whether to decode every chunk too.
@@ -53,6 +61,22 @@ impl Default for VerifyOptions {
 }
 
 /// What verifying found.
+///
+/// ```
+/// use ringpack::verify::{VerifyOptions, verify};
+/// use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+/// use ringpack::{Cancel, OsDisk};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let container = dir.path().join("data.zst");
+/// # let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// # writer.write_chunk(0, b"something to keep")?;
+/// # std::fs::write(&container, writer.finalize()?).unwrap();
+/// let report = verify(&OsDisk, &container, &VerifyOptions::default(), &Cancel::new())?;
+/// assert!(report.damages.is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct VerifyReport {
     /// Length of the content in bytes.

@@ -7,6 +7,20 @@ use crate::error::{Error, Result};
 use crate::read::ContainerReader;
 
 /// What verifying an open container found.
+///
+/// ```
+/// use ringpack::ContainerReader;
+/// # use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let writer = MemoryWriter::new(&WriteOptions::default())?;
+/// # writer.write_chunk(0, b"something to keep")?;
+/// # let bytes = writer.finalize()?;
+/// let reader = ContainerReader::from_source(bytes)?;
+/// let findings = reader.verify(true)?;
+/// assert!(findings.is_intact());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Findings {

@@ -124,7 +124,8 @@ impl ContainerWriter {
     /// `Sequence` where the chunk was given before, has another length than its place in the
     /// content allows, or, with dense placement, lies beyond the window: the writer goes on, and
     /// the chunk counts as not given. Any other error is the writer's, and every call repeats it:
-    /// it is to be dropped, and [reopened](Self::reopen) if [`Error::resumable_bytes`] says so.
+    /// it is to be dropped, and [reopened](Self::reopen) if
+    /// [`Error::resumable_bytes`](crate::Error::resumable_bytes) says so.
     pub fn write_chunk(&self, sequence: u64, bytes: &[u8]) -> Result<()> {
         self.session
             .inner

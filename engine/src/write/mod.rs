@@ -37,6 +37,23 @@ pub use memory::MemoryWriter;
 pub use options::{ReopenOptions, WINDOW_MAX, WriteOptions};
 
 /// What takes chunks in any order and makes a container of them.
+///
+/// ```
+/// use ringpack::write::{ChunkWriter, MemoryWriter, WriteOptions};
+///
+/// /// Cuts `bytes` into chunks, and gives them last first.
+/// fn backwards<W: ChunkWriter>(writer: W, bytes: &[u8]) -> ringpack::Result<W::Finished> {
+///     for (sequence, chunk) in bytes.chunks(writer.chunk_len()).enumerate().rev() {
+///         writer.write_chunk(sequence as u64, chunk)?;
+///     }
+///     writer.finalize()
+/// }
+///
+/// # fn main() -> ringpack::Result<()> {
+/// let container = backwards(MemoryWriter::new(&WriteOptions::default())?, &[7; 3 << 20])?;
+/// # assert!(container.len() > 4096);
+/// # Ok(()) }
+/// ```
 pub trait ChunkWriter {
     /// What finalizing gives.
     type Finished;
@@ -61,6 +78,18 @@ pub trait ChunkWriter {
 }
 
 /// What writing came to.
+///
+/// ```
+/// use ringpack::write::{ContainerWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data.zst");
+/// let writer = ContainerWriter::create(&path, &WriteOptions::default())?;
+/// let report = writer.finalize(None)?;
+/// assert_eq!((report.header.content_size, report.reopened), (0, None));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct WriteReport {
     /// The header as written.
@@ -74,6 +103,22 @@ pub struct WriteReport {
 }
 
 /// What a writer went on from.
+///
+/// ```
+/// use ringpack::write::{ContainerWriter, WriteOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data.zst");
+/// let writer = ContainerWriter::create(&path, &WriteOptions::default())?;
+/// writer.write_chunk(5, &[7; 1 << 20])?;
+/// writer.suspend()?;
+///
+/// let writer = ContainerWriter::reopen(&path)?;
+/// assert_eq!(writer.reopened().map(|reopened| reopened.chunks), Some(1));
+/// assert!(writer.missing(0..6).eq(0..5));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reopened {
     /// Chunks that were read back as they were written, and count as given.

@@ -116,24 +116,34 @@ impl WriteOptions {
 }
 
 /// What going on with a container may decide anew: everything but what decides its bytes.
+///
+/// ```no_run
+/// use ringpack::write::{ContainerWriter, ReopenOptions};
+///
+/// # fn main() -> ringpack::Result<()> {
+/// let options = ReopenOptions { threads: Some(2), ..ReopenOptions::default() };
+/// let writer = ContainerWriter::reopen_with("data.zst", &options)?;
+/// # let _ = writer;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReopenOptions {
     /// Whether a target that exists by now is replaced; it is anyway if the interrupted writer was
     /// to.
     pub replace: bool,
-    /// As [`WriteOptions::window`].
+    /// As of [`WriteOptions`].
     pub window: Option<u32>,
-    /// As [`WriteOptions::checkpoints`].
+    /// As of [`WriteOptions`].
     pub checkpoints: Option<Cadence>,
     /// Who is told of checkpoints.
     pub observer: Observer,
     /// Which backend to use.
     pub io: IoMode,
-    /// As [`WriteOptions::threads`].
+    /// As of [`WriteOptions`].
     pub threads: Option<usize>,
     /// Whether to go past the page cache where the file system serves that.
     pub direct: bool,
-    /// As [`WriteOptions::spool_memory`].
+    /// As of [`WriteOptions`].
     pub spool_memory: usize,
 }
 
