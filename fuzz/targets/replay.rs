@@ -3,12 +3,13 @@
 
 #![no_main]
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use ringpack::journal::Replay;
-use ringpack::ring::file::{Directory, Disk};
+use ringpack::ring::file::Disk;
 use ringpack::ring::sim::{SimDisk, SimOptions};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -36,9 +37,11 @@ fn replay(bytes: &[u8]) {
         return;
     };
     let (mut extents, mut chunks) = (0, 0);
+    let mut named = HashSet::new();
     replay
         .each_extent(|extent| {
-            assert_eq!(extent.number, extents);
+            assert!(named.insert(extent.number));
+            assert!(extent.number == extents || replay.open().is_scattered());
             extents += 1;
             chunks += extent.chunks.len() as u64;
             Ok(())
