@@ -258,6 +258,25 @@ fn a_tokio_program_writes_the_same_bytes_and_its_runtime_is_never_blocked() {
     }
 }
 
+/// A chunk whose call was given up is given all the same, and the end waits for it.
+#[test]
+fn a_tokio_call_that_is_given_up_keeps_nobody_from_finalizing() {
+    let bytes = content(8 * CHUNK, 16);
+    let options = options(PlacementKind::Slots);
+    let (_folder, path) = folder();
+    on_tokio(async {
+        let writer = AsyncContainerWriter::create(&path, &options).await.unwrap();
+        for sequence in 0..8 {
+            let call = writer.write_chunk(sequence, chunk(&bytes, sequence).to_vec());
+            let mut call = Box::pin(call);
+            poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await;
+            drop(call);
+        }
+        writer.finalize(None).await.unwrap();
+    });
+    assert_same(&std::fs::read(&path).unwrap(), &in_memory(&bytes, &options), "given up");
+}
+
 #[test]
 fn a_tokio_stream_is_cut_into_chunks() {
     for len in [0, 1, CHUNK, 5 * CHUNK + 7] {

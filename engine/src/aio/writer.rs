@@ -4,9 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::blocking;
@@ -18,8 +21,8 @@ use crate::write::{ContainerWriter, ReopenOptions, WriteOptions, WriteReport};
 /// Writes a container chunk by chunk, as [`ContainerWriter`] does, without ever blocking a thread
 /// of the runtime: chunks are encoded on threads that may block.
 ///
-/// Clones are the same writer. It is finalized through one of them, once the calls through the
-/// others have returned; when the last is dropped instead, it aborts.
+/// Clones are the same writer. It is finalized through the last of them; dropped instead, it
+/// aborts.
 ///
 /// ```
 /// use ringpack::aio::AsyncContainerWriter;
@@ -41,6 +44,7 @@ use crate::write::{ContainerWriter, ReopenOptions, WriteOptions, WriteReport};
 #[derive(Clone, Debug)]
 pub struct AsyncContainerWriter {
     writer: Shared,
+    activity: Arc<Activity>,
 }
 
 /// The writer, whose end blocks for a moment: where it is dropped on a thread of a runtime, that is
@@ -53,6 +57,48 @@ impl Drop for Shared {
         let writer = self.0.take().and_then(Arc::into_inner);
         if let (Some(writer), Ok(runtime)) = (writer, tokio::runtime::Handle::try_current()) {
             runtime.spawn_blocking(move || drop(writer));
+        }
+    }
+}
+
+/// The calls that are under way, also those that nobody waits for any more.
+#[derive(Debug, Default)]
+struct Activity {
+    calls: AtomicUsize,
+    idle: Notify,
+}
+
+impl Activity {
+    /// Waits until no call is under way.
+    async fn ended(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if self.calls.load(SeqCst) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+/// A call under way.
+struct Call {
+    writer: Option<Shared>,
+    activity: Arc<Activity>,
+}
+
+impl Call {
+    fn writer(&self) -> &ContainerWriter {
+        self.writer.as_ref().and_then(|shared| shared.0.as_deref()).expect("only its drop takes it")
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // The writer first: whoever waits for the call then finds it free.
+        self.writer = None;
+        if self.activity.calls.fetch_sub(1, SeqCst) == 1 {
+            self.activity.idle.notify_waiters();
         }
     }
 }
@@ -81,8 +127,9 @@ impl AsyncContainerWriter {
         self.writer.0.as_ref().expect("only its drop takes it")
     }
 
-    fn share(&self) -> Shared {
-        self.writer.clone()
+    fn call(&self) -> Call {
+        self.activity.calls.fetch_add(1, SeqCst);
+        Call { writer: Some(self.writer.clone()), activity: Arc::clone(&self.activity) }
     }
 
     /// As [`ContainerWriter::write_chunk`]. If it is dropped before it is done, the chunk is given
@@ -95,8 +142,8 @@ impl AsyncContainerWriter {
         sequence: u64,
         bytes: impl AsRef<[u8]> + Send + 'static,
     ) -> Result<()> {
-        let writer = Self { writer: self.share() };
-        blocking(move || writer.get_ref().write_chunk(sequence, bytes.as_ref())).await
+        let call = self.call();
+        blocking(move || call.writer().write_chunk(sequence, bytes.as_ref())).await
     }
 
     /// As [`ContainerWriter::checkpoint`].
@@ -104,40 +151,46 @@ impl AsyncContainerWriter {
     /// # Errors
     /// As there.
     pub async fn checkpoint(&self) -> Result<Checkpoint> {
-        let writer = Self { writer: self.share() };
-        blocking(move || writer.get_ref().checkpoint()).await
+        let call = self.call();
+        blocking(move || call.writer().checkpoint()).await
     }
 
-    /// As [`ContainerWriter::finalize`].
+    /// As [`ContainerWriter::finalize`], after all calls under way, also those that were given up.
     ///
     /// # Errors
-    /// As there; `Sequence` where a clone is still in use.
+    /// As there; `Sequence` where a clone is left, through which the writer goes on.
     pub async fn finalize(self, attributes: impl Into<Option<Attributes>>) -> Result<WriteReport> {
-        let (writer, attributes) = (self.into_inner()?, attributes.into());
+        let (writer, attributes) = (self.into_inner().await?, attributes.into());
         blocking(move || writer.finalize(attributes)).await
     }
 
-    /// As [`ContainerWriter::suspend`].
+    /// As [`ContainerWriter::suspend`], after all calls under way.
     ///
     /// # Errors
-    /// As there; `Sequence` where a clone is still in use.
+    /// As there; `Sequence` where a clone is left, through which the writer goes on.
     pub async fn suspend(self) -> Result<Checkpoint> {
-        let writer = self.into_inner()?;
+        let writer = self.into_inner().await?;
         blocking(move || writer.suspend()).await
     }
 
-    fn into_inner(mut self) -> Result<ContainerWriter> {
+    async fn into_inner(self) -> Result<ContainerWriter> {
+        self.activity.ended().await;
+        self.alone()
+    }
+
+    /// The writer, if there is no clone.
+    fn alone(mut self) -> Result<ContainerWriter> {
         let writer = self.writer.0.take().expect("only its drop takes it");
         Arc::into_inner(writer).ok_or_else(|| {
             let what = "another clone of the writer is still in use";
-            Error::new(ErrorKind::Sequence, what).hint("wait for it first")
+            Error::new(ErrorKind::Sequence, what).hint("end it through that one")
         })
     }
 }
 
 impl From<ContainerWriter> for AsyncContainerWriter {
     fn from(writer: ContainerWriter) -> Self {
-        Self { writer: Shared(Some(Arc::new(writer))) }
+        Self { writer: Shared(Some(Arc::new(writer))), activity: Arc::default() }
     }
 }
 
@@ -239,7 +292,7 @@ impl AsyncStreamWriter {
                     let (next, last) = (self.next, std::mem::take(&mut self.filling));
                     let is_last = !last.is_empty() || next == 0;
                     self.state = StreamState::Finishing(spawn_blocking(move || {
-                        let writer = writer.into_inner()?;
+                        let writer = writer.alone()?;
                         if is_last && !writer.is_given(next) {
                             writer.write_chunk(next, &last)?;
                         }
@@ -282,9 +335,9 @@ impl AsyncWrite for AsyncStreamWriter {
             if let StreamState::Filling(writer) =
                 std::mem::replace(&mut self.state, StreamState::Failed)
             {
-                let own = writer.clone();
+                let call = writer.call();
                 let give = move || {
-                    let writer = own.get_ref();
+                    let writer = call.writer();
                     let is_given = writer.is_given(next);
                     let given = if is_given { Ok(()) } else { writer.write_chunk(next, &filled) };
                     (filled, given)
