@@ -24,9 +24,10 @@ lint:
 deny:
     cargo deny --all-features check --hide-inclusion-graph licenses bans sources
 
-# Builds the library and the command-line program.
+# Builds the library, its examples and the command-line program.
 build:
     cargo build -p ringpack -p ringpack-cli
+    cargo build -p ringpack --examples --features tokio,tokio-uring
 
 # The integration tests start `ringpack` from the folder above their own executable: the same
 # profile's. Documentation tests come first, so that the suite's own summary is the last line.
