@@ -49,6 +49,11 @@ power-cut states='20000' seed='1':
     RINGPACK_STATES={{ states }} RINGPACK_SEED={{ seed }} \
         cargo test -p ringpack-lab --test power_cut -- --nocapture --test-threads 2
 
+# Tries every order of the steps of threads that share a table, a gate or a count, by shuttle.
+orders:
+    RUSTFLAGS="--cfg ringpack_shuttle" \
+        cargo test -p ringpack --lib --target-dir target/orders -- orders_
+
 # Builds the documentation; a broken link is an error.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
@@ -85,4 +90,4 @@ soak scale='20' seed='1': build
     done
 
 # Everything that CI checks, the cheap ones first.
-ci: fmt tidy deny lint doc bench-once test planted
+ci: fmt tidy deny lint doc bench-once orders test planted

@@ -8,8 +8,10 @@
 //! # Invariants
 //! - E1: `wait(seen)` returns if `advance` was called after the count was `seen`.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use crate::sync::{Condvar, Mutex};
 
 /// The count.
 #[derive(Debug, Default)]
@@ -82,5 +84,63 @@ mod tests {
             }
         });
         assert_eq!(answered.load(SeqCst), ROUNDS);
+    }
+}
+
+#[cfg(all(test, ringpack_shuttle))]
+mod models {
+    use super::*;
+    use shuttle::sync::Arc;
+    use shuttle::sync::atomic::AtomicBool;
+    use shuttle::thread::spawn;
+
+    /// A change that was slept through would leave the sleeper there for good, which is reported.
+    #[test]
+    fn orders_e1_no_change_is_slept_through() {
+        let model = || {
+            let shared = Arc::new((EventCount::default(), AtomicBool::new(false)));
+            let other = Arc::clone(&shared);
+            let changing = spawn(move || {
+                other.1.store(true, SeqCst);
+                other.0.advance();
+            });
+            loop {
+                let seen = shared.0.seen();
+                if shared.1.load(SeqCst) {
+                    break;
+                }
+                shared.0.wait(seen);
+            }
+            changing.join().unwrap();
+        };
+        crate::sync::each_order(model);
+    }
+
+    /// As a writer's threads and cores pass buffers: one buffer, two who want it, each of whom
+    /// gives it back. The queue itself is another crate's, and stood in for by a lock.
+    #[test]
+    fn orders_e1_a_buffer_that_is_given_back_reaches_whoever_waits() {
+        let model = || {
+            let shared = Arc::new((EventCount::default(), Mutex::new(vec![1])));
+            let lease = |shared: &(EventCount, Mutex<Vec<u32>>)| {
+                let (freed, free) = shared;
+                let buffer = loop {
+                    let seen = freed.seen();
+                    let found = free.lock().unwrap().pop();
+                    if let Some(buffer) = found {
+                        break buffer;
+                    }
+                    freed.wait(seen);
+                };
+                free.lock().unwrap().push(buffer);
+                freed.advance();
+            };
+            let other = Arc::clone(&shared);
+            let leasing = spawn(move || lease(&other));
+            lease(&shared);
+            leasing.join().unwrap();
+            assert_eq!(shared.1.lock().unwrap().len(), 1);
+        };
+        crate::sync::each_order(model);
     }
 }

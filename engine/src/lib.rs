@@ -97,6 +97,7 @@ pub mod source;
 pub mod spool;
 #[doc(hidden)]
 pub mod stats;
+mod sync;
 #[doc(hidden)]
 pub mod units;
 pub mod unpack;

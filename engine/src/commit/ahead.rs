@@ -18,10 +18,10 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::limits::{ALLOCATE_STEP_BYTES, ALLOCATE_STEP_BYTES_MAX};
 use crate::ring::file::File;
+use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Set in [`Gate::inside`] while the gate is closed; the rest counts the writes let in.
 const CLOSED: u64 = 1 << 63;
@@ -213,5 +213,51 @@ mod tests {
             assert!(gate.enter(u64::MAX));
             assert!(!ahead.reach(50 * STEP));
         }
+    }
+}
+
+#[cfg(all(test, ringpack_shuttle))]
+mod models {
+    use super::*;
+    use shuttle::sync::Arc;
+    use shuttle::sync::atomic::AtomicBool;
+    use shuttle::thread::spawn;
+
+    /// Two writes and an allocation: none is let in while it runs, and whoever leaves last finds
+    /// the gate free to be closed.
+    #[test]
+    fn orders_g1_g2_no_write_is_inside_while_space_is_allocated() {
+        let model = || {
+            let shared = Arc::new((Gate::open(), AtomicBool::new(false)));
+            let writes: Vec<_> = (0..2)
+                .map(|_| {
+                    let shared = Arc::clone(&shared);
+                    spawn(move || {
+                        let (gate, allocating) = &*shared;
+                        if gate.enter(1) {
+                            assert!(!allocating.load(SeqCst));
+                            gate.leave();
+                        }
+                    })
+                })
+                .collect();
+            let (gate, allocating) = &*shared;
+            let allocate = || {
+                let closed = gate.close();
+                if closed {
+                    allocating.store(true, SeqCst);
+                    allocating.store(false, SeqCst);
+                    gate.open_to(u64::MAX);
+                }
+                closed
+            };
+            let early = allocate();
+            for write in writes {
+                write.join().unwrap();
+            }
+            assert!(early || allocate(), "nothing is inside any more");
+            assert!(gate.enter(1));
+        };
+        crate::sync::each_order(model);
     }
 }

@@ -24,12 +24,12 @@
 //! - P2: a cell changes once, from 0 to its value.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::units::ExtentNumber;
 
 /// Extents in the first segment, as a power of two; each further one is twice as long.
-const FIRST_LOG2: u32 = 10;
+const FIRST_LOG2: u32 = if cfg!(ringpack_shuttle) { 1 } else { 10 };
 const SEGMENTS: usize = 64 - FIRST_LOG2 as usize;
 
 #[derive(Debug, Default)]
@@ -179,5 +179,50 @@ mod tests {
         let table = Dense::new(ExtentNumber(0), 4096);
         table.publish(ExtentNumber(5), 4096);
         table.publish(ExtentNumber(5), 4096);
+    }
+}
+
+#[cfg(all(test, ringpack_shuttle))]
+mod models {
+    use super::*;
+    use shuttle::sync::Arc;
+    use shuttle::thread::spawn;
+
+    fn len(number: u64) -> u64 {
+        4096 << number
+    }
+
+    /// Publishes these extents, a thread each, while this one looks on; in every order of steps.
+    fn publish(numbers: &'static [u64]) {
+        let model = move || {
+            let table = Arc::new(Dense::new(ExtentNumber(0), 4096));
+            let threads: Vec<_> = numbers
+                .iter()
+                .map(|&number| {
+                    let table = Arc::clone(&table);
+                    spawn(move || table.publish(ExtentNumber(number), len(number)))
+                })
+                .collect();
+            let seen = table.offset(ExtentNumber(1));
+            assert!(seen.is_none_or(|offset| offset == 4096 + len(0)), "{seen:?}");
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            let count = numbers.len() as u64;
+            let end = 4096 + (0..count).map(len).sum::<u64>();
+            assert_eq!(table.offset(ExtentNumber(count)), Some(end));
+        };
+        crate::sync::each_order(model);
+    }
+
+    #[test]
+    fn orders_p1_two_publishers_leave_no_offset_unset() {
+        publish(&[0, 1]);
+        publish(&[1, 0]);
+    }
+
+    #[test]
+    fn orders_p1_three_publishers_leave_no_offset_unset() {
+        publish(&[2, 0, 1]);
     }
 }
