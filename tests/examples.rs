@@ -27,7 +27,8 @@ fn says(command: &mut Command, expected: &str) {
 /// Kills it once a checkpoint stands, and calls it again.
 fn killed_and_called_again(name: &str) {
     let (folder, path) = folder();
-    let count = "3000";
+    // A checkpoint stands after a GiB, or ten seconds.
+    let count = "1300";
     let mut child = example(name).arg(&path).arg(count).stdout(Stdio::null()).spawn().unwrap();
     until("a checkpoint stands, or all is done", || {
         let names = names(folder.path());
@@ -39,7 +40,7 @@ fn killed_and_called_again(name: &str) {
         // It was faster than the looking.
         std::fs::remove_file(&path).unwrap();
     }
-    says(example(name).arg(&path).arg(count), "3000 chunks read back as they were given");
+    says(example(name).arg(&path).arg(count), "1300 chunks read back as they were given");
     assert_eq!(names(folder.path()), ["out.zst"]);
 }
 
@@ -61,7 +62,7 @@ fn a_download_fetches_only_what_is_missing() {
     let again = support::succeed(example("parallel_download").arg(&path));
     let again = String::from_utf8(again).unwrap();
     let there: u64 = again.split(' ').next().and_then(|count| count.parse().ok()).unwrap();
-    assert!((4..=40).contains(&there), "{again}");
+    assert!((25..=40).contains(&there), "{again}");
     assert!(again.contains("bytes are as they were served"), "{again}");
     assert_eq!(names(folder.path()), ["out.zst"]);
 }

@@ -2,8 +2,8 @@
 //! what arrived before an interruption isn't fetched again: `parallel_download PATH [MOST]`.
 //!
 //! The server is a thread of this very program: HTTP/1.1 with ranges, slow at random, and apt to
-//! hang up midway. After MOST ranges the program ends as if killed; called again it fetches what is
-//! missing.
+//! hang up midway. After MOST ranges the program takes a checkpoint and ends as if killed; called
+//! again it fetches what is missing.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let bytes = fetch(server, range)?;
             writer.write_chunk(range, &bytes).map_err(|error| error.to_string())?;
             if fetched.fetch_add(1, SeqCst) + 1 == most {
+                writer.checkpoint().map_err(|error| error.to_string())?;
                 process::abort();
             }
         }
