@@ -60,6 +60,8 @@ pub struct Frame {
 /// # let _ = (fast, as_it_is);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Codec {
     /// Raw blocks.
     Store,

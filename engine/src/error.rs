@@ -25,6 +25,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Options that contradict each other or lie outside their range.
@@ -89,6 +91,27 @@ struct Inner {
     hint: Option<Cow<'static, str>>,
     resumable: Option<u64>,
     source: Option<io::Error>,
+}
+
+/// As a program's log would have it: what is known, and the message a person would read.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let Inner { kind, path, sequence, offset, hint, .. } = &*self.0;
+        let mut fields = serializer.serialize_struct("Error", 6)?;
+        fields.serialize_field("kind", kind)?;
+        fields.serialize_field("message", &self.to_string())?;
+        fields.serialize_field("path", &path.as_ref().map(|path| path.to_string_lossy()))?;
+        fields.serialize_field("chunk", sequence)?;
+        fields.serialize_field("offset", offset)?;
+        fields.serialize_field("hint", hint)?;
+        fields.end()
+    }
 }
 
 impl Error {

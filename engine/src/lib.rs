@@ -34,10 +34,15 @@
 //! Semantic versioning covers these. The other modules are the engine's own, public for its tests
 //! and its command line, and hidden from this documentation; they may change at any time.
 //!
+//! # Cargo features
+//! - `tokio`, `tokio-uring`: the module `aio`
+//! - `serde`: options can be deserialized and serialized, reports and errors serialized
+//! - `tracing`: a span for each job, checkpoint and publication; events for warnings and failures
+//!
 //! # How it is built
 //! The modules are layers; each knows only those before it:
 //!
-//! - numbers: `limits`, `units`, `error`, `cancel`, `eventcount`, `checksum`, `digest`
+//! - numbers: `limits`, `units`, `error`, `trace`, `cancel`, `eventcount`, `checksum`, `digest`
 //! - `format`: bytes to types and back, without I/O
 //! - `buffer`, `stats`, `ring`: aligned memory, and the only place that knows the kernel
 //! - `spool`, `ordered`, `source`, `chunker`, `codec`, `placement`, `encode`: the stages
@@ -98,6 +103,7 @@ pub mod spool;
 #[doc(hidden)]
 pub mod stats;
 mod sync;
+mod trace;
 #[doc(hidden)]
 pub mod units;
 pub mod unpack;

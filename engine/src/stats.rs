@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 
 /// Counts of one backend, or the sum over several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct RingCounters {
     /// System calls that submitted or waited.
     pub enters: u64,

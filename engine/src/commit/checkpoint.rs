@@ -28,6 +28,7 @@ use crate::journal::{Checkpoint, Journal, JournaledExtent};
 use crate::limits::JOURNAL_PENDING_BYTES_MAX;
 use crate::planted::{self, Bug};
 use crate::ring::file::File;
+use crate::trace;
 
 /// When checkpoints are taken: whichever of the two comes first, as far as the cost allows.
 ///
@@ -41,6 +42,8 @@ use crate::ring::file::File;
 /// # let _ = options;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Cadence {
     /// Bytes of content from one to the next.
     pub bytes: u64,
@@ -191,6 +194,7 @@ impl Checkpointer {
         if self.complete == self.covered {
             return Ok(None);
         }
+        let _span = trace::checkpoint();
         let start = Instant::now();
         // H1: frozen here; what completes from now on waits for the next.
         let frozen = self.complete;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::journal::Checkpoint;
+use crate::trace;
 
 /// Who is told of checkpoints: called on the coordinator's thread, after all of a checkpoint is
 /// durable. Two are equal if they are clones of one another.
@@ -28,6 +29,7 @@ impl Observer {
     }
 
     pub(crate) fn tell(&self, checkpoint: &Checkpoint) {
+        trace::covered(checkpoint.chunks, checkpoint.bytes);
         if let Some(call) = &self.0 {
             call(checkpoint);
         }

@@ -35,6 +35,7 @@ use crate::format::record::Open;
 use crate::journal::{Checkpoint, Journal, JournaledExtent};
 use crate::planted::{self, Bug};
 use crate::ring::file::{Attributes, Directory, File, FileKind, Replace, Status};
+use crate::trace;
 
 /// How long to wait for the lock of a partial file that another process left or is writing.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
@@ -277,6 +278,7 @@ impl Partial {
     /// `TargetExists` where something took the name meanwhile; `Output` where renaming fails: the
     /// old target stands.
     pub fn take_name(&mut self) -> Result<()> {
+        let _span = trace::publish(self.target.path());
         // B3: the name still leads to the file that was written.
         if !self.is_own()? {
             return Err(locked(&self.target));

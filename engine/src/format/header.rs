@@ -29,6 +29,8 @@ pub const MINOR: u16 = 0;
 
 /// How far a container has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum State {
     /// Being written, or left unfinished by a crash.
@@ -54,6 +56,8 @@ pub enum State {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum CodecKind {
     /// Raw blocks.
@@ -82,6 +86,8 @@ impl CodecKind {
 /// # let _ = shorter;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[repr(u16)]
 pub enum PlacementKind {
     /// Each extent starts where the one before it ends.
@@ -126,6 +132,20 @@ pub enum Digest {
     Blake3([u8; 32]),
 }
 
+/// `null`, or the name of the digest with its hexadecimal digits.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+
+        let Self::Blake3(digest) = self else { return serializer.serialize_none() };
+        let digits = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut digests = serializer.serialize_map(Some(1))?;
+        digests.serialize_entry("blake3", &digits)?;
+        digests.end()
+    }
+}
+
 /// The header's fields. Sizes are in bytes, offsets from the file's start.
 ///
 /// ```
@@ -143,6 +163,7 @@ pub enum Digest {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Header {
     /// How far the container has come.
     pub state: State,
@@ -180,6 +201,7 @@ pub struct Header {
     pub digest: Digest,
     /// Of an open header, the run that writes it; zeros in any other, so that the same content
     /// gives the same bytes.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub run: RunId,
 }
 

@@ -145,7 +145,7 @@ impl Job<'_> {
             Err(error) => return Err(self.left(error, partial, covered_by(&checkpointer))),
         };
         let direct_output = Some(partial.file().is_direct());
-        report.warnings.extend(warnings);
+        warnings.into_iter().for_each(|what| report.warn(what));
         if let Err(error) = partial.take_name() {
             return Err(self.left(error, partial, covered_by(&checkpointer)));
         }

@@ -36,6 +36,7 @@ use crate::ring::file::{Disk, FileKind, Status};
 use crate::ring::stream::PipeEnd;
 use crate::source::stream::Feed;
 use crate::source::{Positional, Source};
+use crate::trace;
 use crate::units::ExtentNumber;
 
 use crate::known::Known;
@@ -122,6 +123,7 @@ pub enum Output {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct PackReport {
     /// The header as written; of a streamed container, the trailing one.
     pub header: Header,
@@ -151,6 +153,7 @@ pub struct PackReport {
 /// # assert_eq!(again(Resumed { covered_bytes: 9, adopted_bytes: 7 }), 2);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Resumed {
     /// Bytes of content that the interrupted run's last checkpoint covered.
     pub covered_bytes: u64,
@@ -188,16 +191,20 @@ pub fn pack_scheduled(
     schedule: &Schedule,
 ) -> Result<PackReport> {
     options.check()?;
-    let shared = Shared::new(cancel);
     let (stream_path, name) = (stream_path(&input), input.name());
-    let source = open_input(disk, input, options, &shared)?;
-    let job = Job::new(disk, source, stream_path, options, schedule, shared);
-    match output {
-        Output::Path(path) => {
-            job.into_file(&path).map_err(|error| named(error, &name, Some(&path)))
+    trace::job("pack", name.clone().as_ref(), || {
+        let shared = Shared::new(cancel);
+        let source = open_input(disk, input, options, &shared)?;
+        let job = Job::new(disk, source, stream_path, options, schedule, shared);
+        match output {
+            Output::Path(path) => {
+                job.into_file(&path).map_err(|error| named(error, &name, Some(&path)))
+            }
+            Output::Stream(file) => {
+                job.into_stream(file).map_err(|error| named(error, &name, None))
+            }
         }
-        Output::Stream(file) => job.into_stream(file).map_err(|error| named(error, &name, None)),
-    }
+    })
 }
 
 /// Names the side of the job that an error is about.
@@ -439,7 +446,7 @@ impl<'a> Job<'a> {
         let mut run = run;
         if header.table_offset == 0 {
             let what = "too many chunks for a seek table: only ringpack can seek in this container";
-            run.warnings.push(what.to_owned());
+            run.warn(what.to_owned());
         }
         let source = self.is_regular().map(|source| *source.status());
         PackReport { header, source, direct_input, direct_output, holes, resumed: None, run }

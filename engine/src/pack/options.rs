@@ -26,6 +26,8 @@ use crate::pipeline::IoMode;
 /// # let _ = options;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct PackOptions {
     /// How chunks become frames.
     pub codec: Codec,
@@ -47,6 +49,7 @@ pub struct PackOptions {
     /// Whether to go on from the checkpoint of an interrupted run, if there is one.
     pub resume: bool,
     /// Who is told of checkpoints.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
     /// Which backend to use.
     pub io: IoMode,

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::CORES_MAX;
 use crate::ring::{Backend, BackendConfig, BackendKind, Disk, Files, Tier, affinity, iowq, probe};
 use crate::stats::RingCounters;
+use crate::trace;
 use crate::worker::{Task, Turn, Worker};
 
 use channel::drain;
@@ -88,6 +89,8 @@ impl Schedule {
 /// # let _ = options;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum IoMode {
     /// io_uring where the system grants it, else pread and pwrite with a warning.
     #[default]
@@ -134,6 +137,7 @@ pub struct Crew<'a> {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct RunReport {
     /// What the workers' backends could do; all the same, or the least.
     pub tier: Option<Tier>,
@@ -145,6 +149,14 @@ pub struct RunReport {
     pub io_workers_max: usize,
     /// What a person should know.
     pub warnings: Vec<String>,
+}
+
+impl RunReport {
+    /// Adds what a person should know.
+    pub(crate) fn warn(&mut self, what: String) {
+        trace::warning(&what);
+        self.warnings.push(what);
+    }
 }
 
 impl Crew<'_> {
@@ -173,6 +185,7 @@ impl Crew<'_> {
                     let (make_task, noted) = (&make_task, &noted);
                     let work = move || {
                         let _guard = self.shared.guard();
+                        let _within = self.shared.context().enter();
                         if let Some(core) = core {
                             affinity::pin(core);
                         }
@@ -260,7 +273,7 @@ impl Crew<'_> {
             let warning =
                 format!("io_uring is not to be had here ({refused}): using pread and pwrite");
             if report.warnings.is_empty() {
-                report.warnings.push(warning);
+                report.warn(warning);
             }
             return self
                 .disk

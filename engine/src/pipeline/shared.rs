@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cancel::{Cancel, Registration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eventcount::EventCount;
+use crate::trace;
 
 /// What tells all threads of a job to stop.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct Shared {
     stop: Cancel,
     first: Mutex<Option<Error>>,
     event: Arc<EventCount>,
+    context: trace::Context,
     /// The owner's token outlives the job; this is taken back when the job ends.
     _owner: Registration,
 }
@@ -33,13 +35,20 @@ impl Shared {
         let owner = cancel.on_cancel(move || {
             if asked.is_suspended() { pass_on.suspend() } else { pass_on.cancel() }
         });
-        Arc::new(Self { stop, first: Mutex::new(None), event, _owner: owner })
+        let context = trace::Context::current();
+        Arc::new(Self { stop, first: Mutex::new(None), event, context, _owner: owner })
     }
 
     /// The event count of the job.
     #[must_use]
     pub fn event(&self) -> &Arc<EventCount> {
         &self.event
+    }
+
+    /// What a program that traces knows the job by, for each of its threads to enter.
+    #[must_use]
+    pub(crate) fn context(&self) -> &trace::Context {
+        &self.context
     }
 
     /// What wakes whoever is blocked in the kernel when the job ends early.

@@ -16,6 +16,8 @@ use super::{Backend, BackendConfig, BackendKind};
 
 /// What a path leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FileKind {
     /// A regular file.
     Regular,
@@ -29,6 +31,7 @@ pub enum FileKind {
 
 /// Identity and attributes of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Status {
     /// What it is.
     pub kind: FileKind,
@@ -68,6 +71,7 @@ pub struct Status {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Attributes {
     /// Permission bits.
     pub mode: u32,

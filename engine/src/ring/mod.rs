@@ -53,6 +53,8 @@ pub enum Wait {
 
 /// Which implementation a worker runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum BackendKind {
     /// io_uring.
     Uring,
@@ -64,6 +66,7 @@ pub enum BackendKind {
 
 /// What a backend turned out to be able to do on this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Tier {
     /// The implementation.
     pub kind: BackendKind,

@@ -366,11 +366,12 @@ fn status_of(stat: &rustix::fs::Stat) -> Status {
     }
 }
 
-fn time(seconds: i64, nanos: u64) -> SystemTime {
+/// The C library and the kernel disagree about the type of `nanos`.
+fn time(seconds: i64, nanos: impl TryInto<u64>) -> SystemTime {
     // The nanoseconds count forward from the second, before 1970 too.
     let from_epoch = Duration::from_secs(seconds.unsigned_abs());
     let second = if seconds < 0 { UNIX_EPOCH - from_epoch } else { UNIX_EPOCH + from_epoch };
-    second + Duration::from_nanos(nanos)
+    second + Duration::from_nanos(nanos.try_into().unwrap_or(0))
 }
 
 fn flags(file: &impl AsFd) -> io::Result<OFlag> {

@@ -23,6 +23,7 @@ use crate::read::{Container, OnDisk};
 use crate::ring::Files;
 use crate::ring::file::{Attributes, Disk, File, Replace, Status};
 use crate::ring::stream::PipeEnd;
+use crate::trace;
 use crate::units::align_up;
 
 use task::{Restored, UnpackTask, Work};
@@ -52,6 +53,8 @@ pub enum Output {
 /// # let _ = options;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct UnpackOptions {
     /// Whether an existing target is replaced.
     pub replace: bool,
@@ -89,6 +92,7 @@ impl Default for UnpackOptions {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct UnpackReport {
     /// What the container's file was when it was unpacked.
     pub source: Status,
@@ -133,16 +137,18 @@ pub fn unpack_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<UnpackReport> {
-    let opened = OnDisk::open(disk, input, options.direct)?;
-    opened.container.check_sums()?;
-    let job = Job { disk, opened, options, schedule, shared: Shared::new(cancel) };
-    match output {
-        Output::Path(path) => job.into_file(&path).map_err(|error| match error.kind() {
-            ErrorKind::Output | ErrorKind::NoSpace => error.at(&path),
-            _ => error,
-        }),
-        Output::Stream(file) => job.into_stream(file),
-    }
+    trace::job("unpack", input, || {
+        let opened = OnDisk::open(disk, input, options.direct)?;
+        opened.container.check_sums()?;
+        let job = Job { disk, opened, options, schedule, shared: Shared::new(cancel) };
+        match output {
+            Output::Path(path) => job.into_file(&path).map_err(|error| match error.kind() {
+                ErrorKind::Output | ErrorKind::NoSpace => error.at(&path),
+                _ => error,
+            }),
+            Output::Stream(file) => job.into_stream(file),
+        }
+    })
 }
 
 struct Job<'a> {
@@ -194,7 +200,9 @@ impl Job<'_> {
         file.sync_all().map_err(failed("cannot make the attributes durable"))?;
         self.shared.check()?;
         let direct_output = Some(file.is_direct());
-        run.warnings.extend(partial.took_over().map(str::to_owned));
+        if let Some(what) = partial.took_over() {
+            run.warn(what.to_owned());
+        }
         partial.publish()?;
         Ok(self.report(direct_output, hole_bytes, run))
     }

@@ -22,6 +22,7 @@ use crate::read::ContainerReader;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Findings {
     /// The damages in order of their chunks, the first [`DAMAGES_MAX`](super::DAMAGES_MAX).

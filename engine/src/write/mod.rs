@@ -91,6 +91,7 @@ pub trait ChunkWriter {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct WriteReport {
     /// The header as written.
     pub header: Header,
@@ -120,6 +121,7 @@ pub struct WriteReport {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Reopened {
     /// Chunks that were read back as they were written, and count as given.
     pub chunks: u64,

@@ -28,6 +28,8 @@ pub const WINDOW_MAX: u32 = 4096;
 /// # let _ = options;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct WriteOptions {
     /// How chunks become frames.
     pub codec: Codec,
@@ -50,6 +52,7 @@ pub struct WriteOptions {
     /// When checkpoints are taken without being asked for; `None`: never.
     pub checkpoints: Option<Cadence>,
     /// Who is told of checkpoints.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
     /// Which backend to use.
     pub io: IoMode,
@@ -127,6 +130,8 @@ impl WriteOptions {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ReopenOptions {
     /// Whether a target that exists by now is replaced; it is anyway if the interrupted writer was
     /// to.
@@ -136,6 +141,7 @@ pub struct ReopenOptions {
     /// As of [`WriteOptions`].
     pub checkpoints: Option<Cadence>,
     /// Who is told of checkpoints.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
     /// Which backend to use.
     pub io: IoMode,

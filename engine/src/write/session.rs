@@ -25,6 +25,7 @@ use crate::placement::Placement;
 use crate::ring::file::Disk;
 #[cfg(feature = "tokio-uring")]
 use crate::ring::file::File;
+use crate::trace;
 use crate::units::ExtentNumber;
 
 /// Who writes what is given.
@@ -61,8 +62,10 @@ impl Session {
     ) -> Result<Self> {
         let schedule = Schedule::threads(options.threads)?;
         let begun = Begun::create(disk.as_ref(), path, options)?;
-        let job = Shared::new(&Cancel::new());
-        Self::start(disk, begun, options.clone(), schedule, job, None, transport)
+        trace::job("write", path, || {
+            let job = Shared::new(&Cancel::new());
+            Self::start(disk, begun, options.clone(), schedule, job, None, transport)
+        })
     }
 
     /// Goes on with the container that is to stand at `path`.
@@ -73,10 +76,12 @@ impl Session {
         transport: Transport,
     ) -> Result<Self> {
         let schedule = Schedule::threads(options.threads)?;
-        let job = Shared::new(&Cancel::new());
-        let (begun, options) = Begun::reopen(disk.as_ref(), path, options, &schedule, &job)?;
-        let reopened = Some(Reopened { chunks: begun.known.covered().chunks });
-        Self::start(disk, begun, options, schedule, job, reopened, transport)
+        trace::job("reopen", path, || {
+            let job = Shared::new(&Cancel::new());
+            let (begun, options) = Begun::reopen(disk.as_ref(), path, options, &schedule, &job)?;
+            let reopened = Some(Reopened { chunks: begun.known.covered().chunks });
+            Self::start(disk, begun, options, schedule, job, reopened, transport)
+        })
     }
 
     fn start(
@@ -148,8 +153,10 @@ impl Session {
         let run = move || {
             let inner = Arc::clone(&recording.inner);
             let _guard = inner.job.guard();
+            let _within = inner.job.context().enter();
             // Whatever ends it, nobody who gives is to wait for it any more.
-            recording.run().inspect_err(|error| inner.job.fail(error.again()))
+            let failed = |error: &Error| inner.job.fail(error.again());
+            recording.run().inspect_err(failed).inspect_err(trace::failure)
         };
         let thread = std::thread::Builder::new().name("ringpack-writer".to_owned()).spawn(run);
         let thread = thread.map_err(|error| {

@@ -19,7 +19,7 @@ const ROOT: &str = "engine/src/lib.rs";
 /// The ranks from the lowest up; the modules of one row don't know each other.
 const ORDER: &[&[&str]] = &[
     &["limits", "error", "planted", "sync"],
-    &["units"],
+    &["units", "trace"],
     &["checksum", "digest", "cancel", "eventcount"],
     &["format"],
     &["buffer"],
