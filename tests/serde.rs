@@ -120,7 +120,7 @@ fn reports_say_what_was_written_and_what_is_damaged() {
     assert!(damage["message"].as_str().unwrap().contains("chunk 2"), "{damage}");
 }
 
-/// The checksum that the file's own header has, read by another way than the report's.
+/// The checksum that stands in the file.
 fn crc(path: &std::path::Path) -> u32 {
     ContainerReader::open(path).unwrap().header().content_crc32c
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
-use ringpack::format::header::{CodecKind, Digest, Header, PlacementKind, State};
+use ringpack::format::header::{CodecKind, Header, PlacementKind, State};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
 use serde::Serialize;
@@ -76,10 +76,7 @@ impl Summary {
             },
             extent_chunks: header.extent_chunks,
             content_crc32c: format!("{:08x}", header.content_crc32c),
-            blake3: match &header.digest {
-                Digest::None => None,
-                Digest::Blake3(digest) => Some(hex(digest)),
-            },
+            blake3: header.digest.hex(),
         }
     }
 
@@ -103,11 +100,4 @@ impl Summary {
         line("blake3", self.blake3.as_deref().unwrap_or("none"));
         text
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -132,14 +132,24 @@ pub enum Digest {
     Blake3([u8; 32]),
 }
 
+impl Digest {
+    /// Its hexadecimal digits, as `b3sum` prints them, if one was made.
+    #[must_use]
+    pub fn hex(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Blake3(digest) => Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+        }
+    }
+}
+
 /// `null`, or the name of the digest with its hexadecimal digits.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Digest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
 
-        let Self::Blake3(digest) = self else { return serializer.serialize_none() };
-        let digits = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let Some(digits) = self.hex() else { return serializer.serialize_none() };
         let mut digests = serializer.serialize_map(Some(1))?;
         digests.serialize_entry("blake3", &digits)?;
         digests.end()

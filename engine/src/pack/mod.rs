@@ -173,8 +173,10 @@ pub fn pack(
     options: &PackOptions,
     cancel: &Cancel,
 ) -> Result<PackReport> {
-    let schedule = Schedule::threads(options.threads)?;
-    pack_scheduled(disk, input, output, options, cancel, &schedule)
+    trace::job("pack", input.name().as_ref(), || {
+        let schedule = Schedule::threads(options.threads)?;
+        pack_scheduled(disk, input, output, options, cancel, &schedule)
+    })
 }
 
 /// As [`pack`], on workers run as `schedule` says.
@@ -191,20 +193,16 @@ pub fn pack_scheduled(
     schedule: &Schedule,
 ) -> Result<PackReport> {
     options.check()?;
+    let shared = Shared::new(cancel);
     let (stream_path, name) = (stream_path(&input), input.name());
-    trace::job("pack", name.clone().as_ref(), || {
-        let shared = Shared::new(cancel);
-        let source = open_input(disk, input, options, &shared)?;
-        let job = Job::new(disk, source, stream_path, options, schedule, shared);
-        match output {
-            Output::Path(path) => {
-                job.into_file(&path).map_err(|error| named(error, &name, Some(&path)))
-            }
-            Output::Stream(file) => {
-                job.into_stream(file).map_err(|error| named(error, &name, None))
-            }
+    let source = open_input(disk, input, options, &shared)?;
+    let job = Job::new(disk, source, stream_path, options, schedule, shared);
+    match output {
+        Output::Path(path) => {
+            job.into_file(&path).map_err(|error| named(error, &name, Some(&path)))
         }
-    })
+        Output::Stream(file) => job.into_stream(file).map_err(|error| named(error, &name, None)),
+    }
 }
 
 /// Names the side of the job that an error is about.

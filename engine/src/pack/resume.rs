@@ -29,6 +29,7 @@ use crate::journal::Checkpoint;
 use crate::known::{Known, ReadBack};
 use crate::pipeline::{IoMode, Schedule, Shared};
 use crate::ring::file::{Disk, Replace};
+use crate::trace;
 
 /// What going on may decide anew. Everything that decides a byte is as the interrupted run had it.
 ///
@@ -82,8 +83,10 @@ pub fn resume(
     options: &ResumeOptions,
     cancel: &Cancel,
 ) -> Result<PackReport> {
-    let schedule = Schedule::threads(options.threads)?;
-    resume_scheduled(disk, target, input, options, cancel, &schedule)
+    trace::job("resume", target, || {
+        let schedule = Schedule::threads(options.threads)?;
+        resume_scheduled(disk, target, input, options, cancel, &schedule)
+    })
 }
 
 /// As [`resume`], on workers run as `schedule` says.

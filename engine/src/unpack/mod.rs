@@ -120,8 +120,10 @@ pub fn unpack(
     options: &UnpackOptions,
     cancel: &Cancel,
 ) -> Result<UnpackReport> {
-    let schedule = Schedule::threads(options.threads)?;
-    unpack_scheduled(disk, input, output, options, cancel, &schedule)
+    trace::job("unpack", input, || {
+        let schedule = Schedule::threads(options.threads)?;
+        unpack_scheduled(disk, input, output, options, cancel, &schedule)
+    })
 }
 
 /// As [`unpack`], on workers run as `schedule` says.
@@ -137,18 +139,16 @@ pub fn unpack_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<UnpackReport> {
-    trace::job("unpack", input, || {
-        let opened = OnDisk::open(disk, input, options.direct)?;
-        opened.container.check_sums()?;
-        let job = Job { disk, opened, options, schedule, shared: Shared::new(cancel) };
-        match output {
-            Output::Path(path) => job.into_file(&path).map_err(|error| match error.kind() {
-                ErrorKind::Output | ErrorKind::NoSpace => error.at(&path),
-                _ => error,
-            }),
-            Output::Stream(file) => job.into_stream(file),
-        }
-    })
+    let opened = OnDisk::open(disk, input, options.direct)?;
+    opened.container.check_sums()?;
+    let job = Job { disk, opened, options, schedule, shared: Shared::new(cancel) };
+    match output {
+        Output::Path(path) => job.into_file(&path).map_err(|error| match error.kind() {
+            ErrorKind::Output | ErrorKind::NoSpace => error.at(&path),
+            _ => error,
+        }),
+        Output::Stream(file) => job.into_stream(file),
+    }
 }
 
 struct Job<'a> {

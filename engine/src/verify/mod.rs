@@ -110,8 +110,10 @@ pub fn verify(
     options: &VerifyOptions,
     cancel: &Cancel,
 ) -> Result<VerifyReport> {
-    let schedule = Schedule::threads(options.threads)?;
-    verify_scheduled(disk, input, options, cancel, &schedule)
+    trace::job("verify", input, || {
+        let schedule = Schedule::threads(options.threads)?;
+        verify_scheduled(disk, input, options, cancel, &schedule)
+    })
 }
 
 /// As [`verify`], with the workers run as `schedule` says instead of by `options.threads`.
@@ -125,55 +127,52 @@ pub fn verify_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<VerifyReport> {
-    trace::job("verify", input, || {
-        let OnDisk { container, file, .. } = OnDisk::open(disk, input, options.direct)?;
-        container.check_sums()?;
-        let shared = Shared::new(cancel);
-        let work = Work { container: &container, next: AtomicU64::new(0) };
-        let geometry = container.geometry();
-        let header = container.header();
-        let extents = container.extent_count();
-        // No more and no longer buffers than the container has use for.
-        let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
-        let input_len = geometry.extent_len_max().min(header.data_end) as usize;
-        let chunk_len = geometry.chunk_len().min(header.content_size) as usize;
-        let schedule = schedule.at_most(extents);
-        let crew = Crew {
-            disk,
-            io: options.io,
-            schedule: &schedule,
-            files: vec![Arc::clone(&file)],
-            inputs: (depth, input_len),
-            // Decoded chunks are looked at one at a time and written nowhere.
-            outputs: (1, if options.decode { chunk_len } else { limits::ALIGN }),
-            shared: Arc::clone(&shared),
-        };
-        let (channel, receiver) = Channel::new(schedule.workers());
-        let mut damages = Damages::default();
-        let run = crew.run(
-            || {
-                let check = Check::new(&container, options.decode);
-                VerifyTask { work: &work, shared: &shared, check, found: channel.sender() }
-            },
-            &receiver,
-            &mut |damage| {
-                damages.note(damage);
-                Ok(())
-            },
-        )?;
-        // X1: header, index and table were compared when the container was opened, the extents by
-        // the
-        // workers; this is what is left.
-        damages.of(container.check_rest())?;
-        Ok(VerifyReport {
-            content_size: container.header().content_size,
-            file_size: container.header().file_size,
-            chunk_count: container.header().chunk_count,
-            damage_count: damages.count,
-            damages: damages.sorted(),
-            direct: file.is_direct(),
-            run,
-        })
+    let OnDisk { container, file, .. } = OnDisk::open(disk, input, options.direct)?;
+    container.check_sums()?;
+    let shared = Shared::new(cancel);
+    let work = Work { container: &container, next: AtomicU64::new(0) };
+    let geometry = container.geometry();
+    let header = container.header();
+    let extents = container.extent_count();
+    // No more and no longer buffers than the container has use for.
+    let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
+    let input_len = geometry.extent_len_max().min(header.data_end) as usize;
+    let chunk_len = geometry.chunk_len().min(header.content_size) as usize;
+    let schedule = schedule.at_most(extents);
+    let crew = Crew {
+        disk,
+        io: options.io,
+        schedule: &schedule,
+        files: vec![Arc::clone(&file)],
+        inputs: (depth, input_len),
+        // Decoded chunks are looked at one at a time and written nowhere.
+        outputs: (1, if options.decode { chunk_len } else { limits::ALIGN }),
+        shared: Arc::clone(&shared),
+    };
+    let (channel, receiver) = Channel::new(schedule.workers());
+    let mut damages = Damages::default();
+    let run = crew.run(
+        || {
+            let check = Check::new(&container, options.decode);
+            VerifyTask { work: &work, shared: &shared, check, found: channel.sender() }
+        },
+        &receiver,
+        &mut |damage| {
+            damages.note(damage);
+            Ok(())
+        },
+    )?;
+    // X1: header, index and table were compared when the container was opened, the extents by the
+    // workers; this is what is left.
+    damages.of(container.check_rest())?;
+    Ok(VerifyReport {
+        content_size: container.header().content_size,
+        file_size: container.header().file_size,
+        chunk_count: container.header().chunk_count,
+        damage_count: damages.count,
+        damages: damages.sorted(),
+        direct: file.is_direct(),
+        run,
     })
 }
 

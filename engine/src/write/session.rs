@@ -60,9 +60,9 @@ impl Session {
         options: &WriteOptions,
         transport: Transport,
     ) -> Result<Self> {
-        let schedule = Schedule::threads(options.threads)?;
-        let begun = Begun::create(disk.as_ref(), path, options)?;
         trace::job("write", path, || {
+            let schedule = Schedule::threads(options.threads)?;
+            let begun = Begun::create(disk.as_ref(), path, options)?;
             let job = Shared::new(&Cancel::new());
             Self::start(disk, begun, options.clone(), schedule, job, None, transport)
         })
@@ -75,8 +75,8 @@ impl Session {
         options: &ReopenOptions,
         transport: Transport,
     ) -> Result<Self> {
-        let schedule = Schedule::threads(options.threads)?;
         trace::job("reopen", path, || {
+            let schedule = Schedule::threads(options.threads)?;
             let job = Shared::new(&Cancel::new());
             let (begun, options) = Begun::reopen(disk.as_ref(), path, options, &schedule, &job)?;
             let reopened = Some(Reopened { chunks: begun.known.covered().chunks });
