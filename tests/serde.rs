@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringpack::pack::PackOptions;
+use ringpack::pack::{PackOptions, ResumeOptions};
 use ringpack::read::ContainerReader;
 use ringpack::unpack::UnpackOptions;
 use ringpack::verify::VerifyOptions;
@@ -51,6 +51,7 @@ fn nothing_at_all_is_the_default_and_a_misspelt_option_is_an_error() {
     assert_eq!(from_str::<WriteOptions>("{}").unwrap(), WriteOptions::default());
     assert_eq!(from_str::<ReopenOptions>("{}").unwrap(), ReopenOptions::default());
     assert_eq!(from_str::<PackOptions>("{}").unwrap(), PackOptions::default());
+    assert_eq!(from_str::<ResumeOptions>("{}").unwrap(), ResumeOptions::default());
     assert_eq!(from_str::<UnpackOptions>("{}").unwrap(), UnpackOptions::default());
     assert_eq!(from_str::<VerifyOptions>("{}").unwrap(), VerifyOptions::default());
     for wrong in [r#"{ "thread": 3 }"#, r#"{ "codec": "lz4" }"#, r#"{ "threads": -1 }"#] {

@@ -44,12 +44,15 @@ use crate::trace;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ResumeOptions {
     /// Whether a target that exists by now is replaced; it is anyway if the interrupted run was to.
     pub replace: bool,
     /// When checkpoints are taken; `None`: no more of them.
     pub checkpoints: Option<Cadence>,
     /// Who is told of checkpoints.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
     /// Which backend to use.
     pub io: IoMode,
