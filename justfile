@@ -80,6 +80,30 @@ fuzz target seconds="60":
 planted:
     cargo run --quiet -p xtask -- planted
 
+# Fails where the working tree is slower than a revision, both built and timed here in turn.
+gate rev='HEAD':
+    cargo run --quiet -p xtask -- gate {{ rev }}
+
+# Shows that the gate fails where it should: against the same tree with a slow-down planted.
+gate-planted:
+    cargo run --quiet -p xtask -- gate-planted
+
+# Needs cargo-semver-checks, and installs it where it is missing.
+
+# Fails where the public interface broke since a revision and the version doesn't say so.
+semver rev:
+    cargo semver-checks --version >/dev/null 2>&1 || cargo install --locked cargo-semver-checks
+    cargo semver-checks -p ringpack --baseline-rev {{ rev }} --all-features
+
+# Needs a nightly compiler with the components miri and rust-src.
+
+# Runs what neither calls C nor the kernel's newer calls under Miri: memory, tables, exchange.
+miri:
+    MIRIFLAGS="-Zmiri-disable-isolation" \
+        cargo +nightly miri test -p ringpack --lib --target-dir target/miri -- \
+        buffer::aligned buffer::pool chunker eventcount limits units placement::dense \
+        ring::inflight ring::whole write::exchange write::claims
+
 # The crash tests for hours instead of seconds; `scale` times what CI does. Needs root.
 soak scale='20' seed='1': build
     RINGPACK_CRASHES={{ scale }} RINGPACK_KILLS=$((200 * {{ scale }})) \

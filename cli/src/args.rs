@@ -60,6 +60,11 @@ pub(crate) enum Command {
     Info(Info),
     /// Remove what runs that ended early left in a directory
     Clean(Clean),
+    /// Measure the device, the codec and the engine here, and say what holds it back
+    #[command(after_help = "Examples:
+  ringpack bench                            in the current directory, with made-up content
+  ringpack bench -1 --dir /srv/backup /var/lib/db/dump --json")]
+    Bench(Bench),
 }
 
 /// `ringpack pack`.
@@ -133,6 +138,40 @@ pub(crate) struct Clean {
     /// Say what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+}
+
+/// `ringpack bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// File whose first bytes are packed [default: text, noise and zeros made up]
+    pub(crate) input: Option<PathBuf>,
+    /// Directory on the disk to measure; what is made there is removed
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Bytes of content; three times as much space is needed
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size::bytes)]
+    pub(crate) size: u64,
+    /// Times that everything is measured, in turn
+    #[arg(long, value_name = "N", default_value = "5")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Compression level, also as -1 to -19 [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub(crate) level: Option<i32>,
+    /// Don't compress
+    #[arg(long, conflicts_with = "level")]
+    pub(crate) store: bool,
+    /// Length of a chunk: a power of two from 64K to 64M
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size::chunk_log2)]
+    pub(crate) chunk_size: u8,
+    /// As JSON: seconds and bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) io: Io,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// When checkpoints are taken.
@@ -270,8 +309,8 @@ pub(crate) enum IoMode {
     Pwrite,
 }
 
-/// Options of `pack` whose value is an argument of its own.
-const WITH_VALUE: [&str; 11] = [
+/// Options of `pack` and `bench` whose value is an argument of its own.
+const WITH_VALUE: [&str; 14] = [
     "-o",
     "--output",
     "--level",
@@ -283,20 +322,24 @@ const WITH_VALUE: [&str; 11] = [
     "--io",
     "--checkpoint-size",
     "--checkpoint-seconds",
+    "--dir",
+    "--size",
+    "--rounds",
 ];
 
-/// The arguments with zstd's level flags, -1 to -19, spelled out as `--level`, which only `pack`
-/// has. A number in the place of an option's value, or after `--`, is left alone.
+/// The arguments with zstd's level flags, -1 to -19, spelled out as `--level`, which `pack`
+/// and `bench` have. A number in the place of an option's value, or after `--`, is left alone.
 pub(crate) fn with_level_flags(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut spelled: Vec<OsString> = Vec::new();
     let mut options_ended = false;
     for arg in args {
-        let is_pack = spelled.get(1).is_some_and(|command| command == "pack");
+        let has_level =
+            spelled.get(1).is_some_and(|command| command == "pack" || command == "bench");
         let is_value =
             spelled.last().is_some_and(|last| WITH_VALUE.iter().any(|with| last == with));
         options_ended |= arg == "--";
         match arg.to_str().and_then(level) {
-            Some(level) if is_pack && !is_value && !options_ended => {
+            Some(level) if has_level && !is_value && !options_ended => {
                 spelled.push(format!("--level={level}").into());
             }
             _ => spelled.push(arg),
@@ -339,7 +382,7 @@ mod tests {
         assert_eq!(pack("pack - -o out").unwrap().input, PathBuf::from("-"));
         assert_eq!(pack("pack -- -5").unwrap().input, PathBuf::from("-5"));
         assert_eq!(pack("pack -o=-5 in").unwrap().output, Some(PathBuf::from("-5")));
-        for args in ["cat --offset -1", "pack -o -1", "pack -- -1"] {
+        for args in ["cat --offset -1", "pack -o -1", "pack -- -1", "bench --dir -1"] {
             let args: Vec<OsString> =
                 ["ringpack"].into_iter().chain(args.split(' ')).map(OsString::from).collect();
             assert_eq!(with_level_flags(args.iter().cloned()), args);

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameHeader, content_checksum, encode_store, store_len};
 use crate::format::header::CodecKind;
 use crate::limits::{self, WINDOW_LOG_MAX};
+use crate::planted::{self, Bug};
 
 /// The version of libzstd that encodes, as `ZSTD_versionNumber` gives it: 1.5.7 is 10507.
 #[must_use]
@@ -129,6 +130,9 @@ impl Encoder {
     pub fn encode(&mut self, raw: &[u8], out: &mut [u8]) -> Result<Frame> {
         // C1: the same room for the same length, always.
         let room = &mut out[..encode_room(raw.len())];
+        planted::slow_down(raw);
+        let copied = planted::is(Bug::CopiedFirst).then(|| raw.to_vec());
+        let raw = copied.as_deref().unwrap_or(raw);
         let len = match self.kind {
             CodecKind::Zstd => compress(self.level, raw, room)?,
             CodecKind::Store if !raw.is_empty() && is_zero(raw) => compress(1, raw, room)?,

@@ -28,6 +28,7 @@
 //! - [`write`](mod@write): a container from chunks, in any order, from any thread
 //! - [`read`]: a container's content, by range, by chunk or as a stream
 //! - [`pack`], [`unpack`], [`verify`]: whole files, as the command line does
+//! - [`bench`]: how fast all that is here, and what holds it back
 //! - `aio`: the same on a tokio or tokio-uring runtime, with the cargo features of these names
 //! - the types named below, and [`limits`]
 //!
@@ -50,7 +51,7 @@
 //! - `commit`: how a file comes to stand under its name
 //! - `worker`, `pipeline`: the per-core loop, and the cores together
 //! - `known`: what is known of each chunk, and how it is adopted
-//! - `pack`, `write`, `read`, `unpack`, `verify`, `aio`: what a program calls
+//! - `pack`, `write`, `read`, `unpack`, `verify`, `aio`, `bench`: what a program calls
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
 
@@ -58,6 +59,7 @@
 
 #[cfg(any(feature = "tokio", feature = "tokio-uring"))]
 pub mod aio;
+pub mod bench;
 #[doc(hidden)]
 pub mod buffer;
 #[doc(hidden)]

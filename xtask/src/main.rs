@@ -6,10 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod gate;
 mod planted;
 mod tidy;
 
-const USAGE: &str = "usage: cargo run -p xtask -- tidy | planted";
+const USAGE: &str = "usage: cargo run -p xtask -- tidy | planted | gate REVISION | gate-planted";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -17,6 +18,14 @@ fn main() -> ExitCode {
         ["tidy"] => run_tidy(),
         ["planted"] => planted::run(&root()).unwrap_or_else(|error| {
             eprintln!("planted: {error}");
+            ExitCode::FAILURE
+        }),
+        ["gate", revision] => gate::run(&root(), revision).unwrap_or_else(|error| {
+            eprintln!("gate: {error}");
+            ExitCode::FAILURE
+        }),
+        ["gate-planted"] => gate::run_planted(&root()).unwrap_or_else(|error| {
+            eprintln!("gate: {error}");
             ExitCode::FAILURE
         }),
         _ => {

@@ -1,5 +1,6 @@
 //! The subcommands: arguments as typed become options as meant, and reports become lines.
 
+mod bench;
 mod cat;
 mod clean;
 mod info;
@@ -39,6 +40,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
         Command::Cat(args) => cat::run(&args, cancel),
         Command::Info(args) => info::run(&args),
         Command::Clean(args) => clean::run(&args),
+        Command::Bench(args) => bench::run(&args, cancel),
     }
 }
 

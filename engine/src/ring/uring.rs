@@ -177,6 +177,11 @@ impl Backend for Uring {
             OpKind::Write => self.counters.bytes_written += total as u64,
         }
         self.queue.push(self.table.insert(op));
+        if planted::is(Bug::BatchOfOne) {
+            self.fill();
+            // What fails here fails again at the next turn.
+            let _ = self.enter(1);
+        }
         let in_flight = self.table.len() as u64;
         self.counters.in_flight_max = self.counters.in_flight_max.max(in_flight);
     }

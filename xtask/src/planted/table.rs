@@ -77,6 +77,8 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
         "SourceUnchecked",
         &[test("simulator", "kept", "j6_other_options_and_another_source_are_refused_by_name")],
     ),
+    ("BatchOfOne", &[test("costs", "costs", "an_extent_costs_two_operations_in_few_calls")]),
+    ("CopiedFirst", &[test("costs", "costs", "an_extent_costs_a_few_small_allocations")]),
     ("SequenceUnchecked", &[test("simulator", "kept", "a_stopped_run_goes_on_to_the_same_bytes")]),
     ("ShortWriteIgnored", &[ANY_ORDER]),
     ("BufferReusedEarly", &[test("real ring", "round_trip", "store_dense")]),

@@ -1,0 +1,154 @@
+//! What an extent costs, counted: operations, system calls, allocations. Clocks are for `just
+//! gate`; these are the same on a busy machine, so they are held to here.
+//!
+//! Each count is taken of two runs that differ in length alone, so that what a run costs once is
+//! not in the difference.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use ringpack::pack::{Input, Output, PackOptions, PackReport, pack};
+use ringpack::pipeline::IoMode;
+use ringpack::ring::BackendKind;
+use ringpack::{Cancel, Codec, OsDisk};
+use support::cases::noise;
+use support::{backends, binary, has_tool, skip, succeed};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// One profile a process, so one test at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+const EXTENT: usize = 4 << 20;
+const SHORT: usize = 8;
+const LONG: usize = 40;
+const EXTENTS: u64 = (LONG - SHORT) as u64;
+
+fn pack_extents(folder: &Path, extents: usize, codec: Codec, io: IoMode) -> PackReport {
+    let (input, output) = (folder.join("input"), folder.join("output"));
+    fs::write(&input, noise(extents * EXTENT, 1)).unwrap();
+    let options =
+        PackOptions { codec, io, replace: true, threads: Some(2), ..PackOptions::default() };
+    let (from, to) = (Input::Path(input), Output::Path(output));
+    pack(&OsDisk, from, to, &options, &Cancel::new()).unwrap()
+}
+
+/// What two runs of packing noise differ by.
+fn difference<T>(of: impl Fn(PackReport) -> T, codec: Codec) -> Option<(T, T)> {
+    let test = "what an extent costs";
+    if !backends(test).contains(&"uring") {
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [short, long] =
+        [SHORT, LONG].map(|extents| pack_extents(folder.path(), extents, codec, IoMode::Uring));
+    assert_eq!(long.run.tier.unwrap().kind, BackendKind::Uring);
+    if (long.direct_input, long.direct_output) != (Some(true), Some(true)) {
+        skip(test, "the file system of temporary files has no direct I/O");
+        return None;
+    }
+    Some((of(short), of(long)))
+}
+
+#[test]
+fn an_extent_costs_two_operations_in_few_calls() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let both = difference(|report| (report.run.counters, report.header), Codec::Store);
+    let Some(((short, _), (long, header))) = both else { return };
+    // A read and a write, none of them asked for twice, each answered once.
+    assert_eq!(long.submitted - short.submitted, 2 * EXTENTS);
+    assert_eq!(long.completed - short.completed, 2 * EXTENTS);
+    assert_eq!(long.resubmitted, 0);
+    // No byte is read or written twice.
+    assert_eq!(long.bytes_read, header.content_size);
+    assert_eq!(long.bytes_written, header.data_end - 4096);
+    // A turn enters the kernel once, whatever it has to hand over and to wait for: at the worst
+    // one for each read and for each write.
+    let enters = long.enters - short.enters.min(long.enters);
+    assert!(enters <= 2 * EXTENTS + 8, "{enters} calls for {EXTENTS} extents");
+    // Several at once, where there are several: all the reads ahead of the start.
+    assert!(long.batch_max >= 3, "{long:?}");
+    assert!(long.in_flight_max >= 3, "{long:?}");
+}
+
+#[test]
+fn an_extent_costs_a_few_small_allocations() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let counted = |extents: usize| {
+        fs::write(folder.path().join("input"), noise(extents * EXTENT, 1)).unwrap();
+        let options = PackOptions {
+            codec: Codec::Store,
+            replace: true,
+            threads: Some(2),
+            ..PackOptions::default()
+        };
+        let from = Input::Path(folder.path().join("input"));
+        let to = Output::Path(folder.path().join("output"));
+        let _profiler = dhat::Profiler::builder().testing().build();
+        pack(&OsDisk, from, to, &options, &Cancel::new()).unwrap();
+        let stats = dhat::HeapStats::get();
+        (stats.total_blocks, stats.total_bytes)
+    };
+    // Whatever is allocated once, once.
+    counted(SHORT);
+    let (short, long) = (counted(SHORT), counted(LONG));
+    let blocks = (long.0 - short.0) as f64 / EXTENTS as f64;
+    let bytes = (long.1 - short.1) as f64 / EXTENTS as f64;
+    // Lists of its chunks, its runs of data, its spans on their two ways, and its records: ten
+    // with what tables grow by now and then.
+    assert!(blocks <= 10.0, "{blocks} allocations an extent");
+    // Those lists are of hundreds of bytes. What is packed goes through no memory but the two
+    // buffers, which are made once: a copy would be of a chunk at least.
+    assert!(bytes <= 4096.0, "{bytes} bytes allocated an extent");
+}
+
+#[test]
+fn an_extent_costs_a_few_system_calls_of_any_kind() {
+    let test = "an_extent_costs_a_few_system_calls_of_any_kind";
+    if !has_tool("strace") {
+        skip(test, "strace is not installed");
+        return;
+    }
+    if !backends(test).contains(&"uring") {
+        return;
+    }
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let counted = |extents: usize| {
+        let (input, output) = (folder.path().join("input"), folder.path().join("output"));
+        let told = folder.path().join("told");
+        fs::write(&input, noise(extents * EXTENT, 1)).unwrap();
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-c", "-U", "name,calls", "-o"]).arg(&told).arg(binary());
+        command.args(["pack", "-q", "-f", "--store", "-T2"]).arg(&input).arg("-o").arg(&output);
+        succeed(&mut command);
+        let told = fs::read_to_string(&told).unwrap();
+        let calls = told.lines().filter_map(|line| {
+            let (name, count) = line.trim().split_once(char::is_whitespace)?;
+            Some((name.to_owned(), count.trim().parse::<u64>().ok()?))
+        });
+        calls.filter(|(name, _)| name != "total").collect::<BTreeMap<_, _>>()
+    };
+    let (short, long) = (counted(SHORT), counted(LONG));
+    assert!(long.contains_key("io_uring_enter"), "{long:?}");
+    // What the look for kernel workers takes goes by the clock.
+    let by_clock = ["read", "openat", "close", "newfstatat", "getdents64"];
+    let counted = |call: &String| !by_clock.contains(&call.as_str());
+    let sum = |calls: &BTreeMap<String, u64>| -> u64 {
+        calls.iter().filter(|(call, _)| counted(call)).map(|(_, count)| count).sum()
+    };
+    let more = sum(&long).saturating_sub(sum(&short));
+    // A read, a write; and threads that wake the coordinator, which may sleep again after each.
+    assert!(more <= 10 * EXTENTS, "{more} calls for {EXTENTS} extents: {short:?}, {long:?}");
+    // No extent is read or written but through the ring. (`read` looks for kernel workers, ten
+    // times a second.)
+    for call in ["pread64", "pwrite64", "write", "lseek", "fsync", "fdatasync", "fallocate"] {
+        let count = |calls: &BTreeMap<String, u64>| calls.get(call).copied().unwrap_or(0);
+        assert!(count(&long) <= count(&short) + 2, "{call}: {short:?}, {long:?}");
+    }
+}
