@@ -1,3 +1,6 @@
-//! What the benchmarks share.
+//! What the benchmarks share: content, and the ways of writing that are compared.
+
+pub mod designs;
+pub mod plot;
 
 pub use ringpack::bench::content;

@@ -1,0 +1,96 @@
+//! Plots, drawn as SVG.
+
+use std::error::Error;
+use std::path::Path;
+
+use plotters::prelude::*;
+
+/// A line of a plot.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// What it is called.
+    pub name: String,
+    /// A value for each place on the horizontal axis.
+    pub values: Vec<f64>,
+}
+
+/// A plot of lines over named places.
+#[derive(Clone, Debug)]
+pub struct Plot {
+    /// Over it.
+    pub title: String,
+    /// Under the horizontal axis.
+    pub across: String,
+    /// Beside the vertical axis.
+    pub up: String,
+    /// The places on the horizontal axis, from left to right.
+    pub places: Vec<String>,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(0xE6, 0x9F, 0x00),
+    RGBColor(0x56, 0xB4, 0xE9),
+    RGBColor(0x00, 0x9E, 0x73),
+    RGBColor(0xCC, 0x79, 0xA7),
+    RGBColor(0x00, 0x00, 0x00),
+    RGBColor(0xD5, 0x5E, 0x00),
+    RGBColor(0x00, 0x72, 0xB2),
+    RGBColor(0x99, 0x99, 0x99),
+];
+
+impl Plot {
+    /// Draws it at `path`.
+    ///
+    /// # Errors
+    /// Where the file can't be written.
+    pub fn draw(&self, path: &Path) -> Result<(), Box<dyn Error>> {
+        let area = SVGBackend::new(path, (820, 460)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let all = self.lines.iter().flat_map(|line| line.values.iter().copied());
+        let top = all.fold(0.0, f64::max) * 1.1;
+        let right = (self.places.len().max(2) - 1) as f64;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(&self.title, ("sans-serif", 20))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(70)
+            .right_y_label_area_size(10)
+            .build_cartesian_2d(-0.1..right + 0.1, 0.0..top)?;
+        let place = |at: &f64| {
+            let near = at.round();
+            let is_place = (at - near).abs() < 1e-6 && near >= 0.0;
+            let name = self.places.get(near as usize).filter(|_| is_place);
+            name.cloned().unwrap_or_default()
+        };
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .x_labels(self.places.len() * 2)
+            .x_label_formatter(&place)
+            .x_desc(&self.across)
+            .y_desc(&self.up)
+            .draw()?;
+        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+            let points = line.values.iter().enumerate().map(|(at, value)| (at as f64, *value));
+            let points: Vec<_> = points.filter(|(_, value)| value.is_finite()).collect();
+            chart
+                .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
+                .label(&line.name)
+                .legend(move |(x, y)| {
+                    PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+                });
+            let dots = points.into_iter().map(|point| Circle::new(point, 3, colour.filled()));
+            chart.draw_series(dots)?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK)
+            .draw()?;
+        area.present()?;
+        Ok(())
+    }
+}
