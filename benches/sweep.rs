@@ -112,13 +112,17 @@ fn run(sweep: &Sweep, folder: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
         sorted[sorted.len() / 2]
     };
     let mut table = String::from("design");
-    sweep.places.iter().for_each(|(name, _)| drop(write!(table, "\t{name}")));
+    for (name, _) in &sweep.places {
+        write!(table, "\t{name}")?;
+    }
     table.push('\n');
     let mut lines = Vec::new();
     for (number, design) in Design::ALL.into_iter().enumerate() {
         let values: Vec<f64> = rates.iter().map(|place| median(&place[number])).collect();
         table.push_str(design.name());
-        values.iter().for_each(|value| drop(write!(table, "\t{value:.0}")));
+        for value in &values {
+            write!(table, "\t{value:.0}")?;
+        }
         table.push('\n');
         lines.push(Line { name: design.name().to_owned(), values });
     }

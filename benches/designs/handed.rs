@@ -81,13 +81,15 @@ fn serve(
     let mut open = true;
     while open || ring.in_flight() > 0 {
         while open {
-            // Only a writer with nothing in flight sleeps on the queue; the lock is let go of.
-            let queue = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = match ring.in_flight() {
-                0 => queue.recv().map_err(|_| TryRecvError::Disconnected),
-                _ => queue.try_recv(),
+            // Only a writer with nothing in flight sleeps on the queue, and sleeps with its lock:
+            // one that has writes in flight must not wait for that lock, since a buffer of those
+            // may be what the queue's next chunk waits for.
+            let next = if ring.in_flight() == 0 {
+                let queue = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                queue.recv().map_err(|_| TryRecvError::Disconnected)
+            } else {
+                taken.try_lock().map_or(Err(TryRecvError::Empty), |queue| queue.try_recv())
             };
-            drop(queue);
             match next {
                 Ok(Encoded { buffer, offset, len }) => ring.submit(buffer, offset, len),
                 Err(TryRecvError::Empty) => break,
