@@ -28,7 +28,7 @@
 //! - [`write`](mod@write): a container from chunks, in any order, from any thread
 //! - [`read`]: a container's content, by range, by chunk or as a stream
 //! - [`pack`], [`unpack`], [`verify`]: whole files, as the command line does
-//! - [`bench`]: how fast all that is here, and what holds it back
+//! - [`bench`](mod@bench): how fast all that is here, and what holds it back
 //! - `aio`: the same on a tokio or tokio-uring runtime, with the cargo features of these names
 //! - the types named below, and [`limits`]
 //!
