@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use ringpack::bench::Figure;
 use ringpack_benches::content;
 use ringpack_benches::designs::{Design, Setup, write};
 use ringpack_benches::plot::{Line, Plot};
@@ -94,23 +95,24 @@ fn main() -> ExitCode {
 
 fn run(sweep: &Sweep, folder: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     let content = content(64 << 20);
-    // By place, then by design: the rates of the rounds.
-    let mut rates = vec![vec![Vec::new(); Design::ALL.len()]; sweep.places.len()];
+    // By place, then by design.
+    let figure = |setup: &Setup, design: Design| Figure {
+        name: design.name(),
+        bytes: (setup.chunk_len * setup.chunks) as u64,
+        wall: Vec::new(),
+        cpu: Vec::new(),
+    };
+    let of_place = |(_, setup): &(String, Setup)| Design::ALL.map(|design| figure(setup, design));
+    let mut figures: Vec<_> = sweep.places.iter().map(of_place).collect();
     for round in 0..ROUNDS {
         for (at, (name, setup)) in sweep.places.iter().enumerate() {
             eprintln!("{}: round {} of {ROUNDS}, {name}", sweep.name, round + 1);
             for (number, design) in Design::ALL.into_iter().enumerate() {
                 let (time, _) = write(design, *setup, &content, folder)?;
-                let bytes = (setup.chunk_len * setup.chunks) as f64;
-                rates[at][number].push(bytes / time.as_secs_f64() / f64::from(1 << 20));
+                figures[at][number].wall.push(time.as_secs_f64());
             }
         }
     }
-    let median = |rates: &[f64]| {
-        let mut sorted = rates.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2]
-    };
     let mut table = String::from("design");
     for (name, _) in &sweep.places {
         write!(table, "\t{name}")?;
@@ -118,7 +120,8 @@ fn run(sweep: &Sweep, folder: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     table.push('\n');
     let mut lines = Vec::new();
     for (number, design) in Design::ALL.into_iter().enumerate() {
-        let values: Vec<f64> = rates.iter().map(|place| median(&place[number])).collect();
+        let mebibytes = |place: &[Figure; 6]| place[number].rate() / f64::from(1 << 20);
+        let values: Vec<f64> = figures.iter().map(mebibytes).collect();
         table.push_str(design.name());
         for value in &values {
             write!(table, "\t{value:.0}")?;

@@ -28,37 +28,42 @@ const SHORT: usize = 8;
 const LONG: usize = 40;
 const EXTENTS: u64 = (LONG - SHORT) as u64;
 
-fn pack_extents(folder: &Path, extents: usize, codec: Codec, io: IoMode) -> PackReport {
-    let (input, output) = (folder.join("input"), folder.join("output"));
-    fs::write(&input, noise(extents * EXTENT, 1)).unwrap();
-    let options =
-        PackOptions { codec, io, replace: true, threads: Some(2), ..PackOptions::default() };
-    let (from, to) = (Input::Path(input), Output::Path(output));
-    pack(&OsDisk, from, to, &options, &Cancel::new()).unwrap()
+/// A folder with so many extents of noise in `input`.
+fn fill(folder: &Path, extents: usize) {
+    fs::write(folder.join("input"), noise(extents * EXTENT, 1)).unwrap();
 }
 
-/// What two runs of packing noise differ by.
-fn difference<T>(of: impl Fn(PackReport) -> T, codec: Codec) -> Option<(T, T)> {
-    let test = "what an extent costs";
-    if !backends(test).contains(&"uring") {
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let [short, long] =
-        [SHORT, LONG].map(|extents| pack_extents(folder.path(), extents, codec, IoMode::Uring));
-    assert_eq!(long.run.tier.unwrap().kind, BackendKind::Uring);
-    if (long.direct_input, long.direct_output) != (Some(true), Some(true)) {
-        skip(test, "the file system of temporary files has no direct I/O");
-        return None;
-    }
-    Some((of(short), of(long)))
+/// Packs what [`fill`] made.
+fn pack_filled(folder: &Path, io: IoMode) -> PackReport {
+    let options = PackOptions {
+        codec: Codec::Store,
+        io,
+        replace: true,
+        threads: Some(2),
+        ..PackOptions::default()
+    };
+    let (from, to) = (Input::Path(folder.join("input")), Output::Path(folder.join("output")));
+    pack(&OsDisk, from, to, &options, &Cancel::new()).unwrap()
 }
 
 #[test]
 fn an_extent_costs_two_operations_in_few_calls() {
+    let test = "an_extent_costs_two_operations_in_few_calls";
+    if !backends(test).contains(&"uring") {
+        return;
+    }
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let both = difference(|report| (report.run.counters, report.header), Codec::Store);
-    let Some(((short, _), (long, header))) = both else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [short, long] = [SHORT, LONG].map(|extents| {
+        fill(folder.path(), extents);
+        pack_filled(folder.path(), IoMode::Uring)
+    });
+    assert_eq!(long.run.tier.unwrap().kind, BackendKind::Uring);
+    if (long.direct_input, long.direct_output) != (Some(true), Some(true)) {
+        skip(test, "the file system of temporary files has no direct I/O");
+        return;
+    }
+    let (header, short, long) = (long.header, short.run.counters, long.run.counters);
     // A read and a write, none of them asked for twice, each answered once.
     assert_eq!(long.submitted - short.submitted, 2 * EXTENTS);
     assert_eq!(long.completed - short.completed, 2 * EXTENTS);
@@ -80,17 +85,9 @@ fn an_extent_costs_a_few_small_allocations() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let counted = |extents: usize| {
-        fs::write(folder.path().join("input"), noise(extents * EXTENT, 1)).unwrap();
-        let options = PackOptions {
-            codec: Codec::Store,
-            replace: true,
-            threads: Some(2),
-            ..PackOptions::default()
-        };
-        let from = Input::Path(folder.path().join("input"));
-        let to = Output::Path(folder.path().join("output"));
+        fill(folder.path(), extents);
         let _profiler = dhat::Profiler::builder().testing().build();
-        pack(&OsDisk, from, to, &options, &Cancel::new()).unwrap();
+        pack_filled(folder.path(), IoMode::Auto);
         let stats = dhat::HeapStats::get();
         (stats.total_blocks, stats.total_bytes)
     };
@@ -128,7 +125,7 @@ fn an_extent_costs_a_few_system_calls_of_any_kind() {
     let counted = |extents: usize| {
         let (input, output) = (folder.path().join("input"), folder.path().join("output"));
         let told = folder.path().join("told");
-        fs::write(&input, noise(extents * EXTENT, 1)).unwrap();
+        fill(folder.path(), extents);
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-c", "-U", "name,calls", "-o"]).arg(&told).arg(binary());
         command.args(["pack", "-q", "-f", "--store", "-T2"]).arg(&input).arg("-o").arg(&output);

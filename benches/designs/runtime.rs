@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::mpsc as std_mpsc;
+use std::sync::{Mutex, PoisonError};
 
 use ringpack::units::align_up;
 use tokio::sync::{Semaphore, mpsc};
@@ -26,29 +28,29 @@ pub(super) fn write(shared: &Shared<'_>) -> io::Result<()> {
     let threads = shared.setup.threads;
     let depth = threads * shared.setup.depth;
     let (give, mut taken) = mpsc::channel::<Encoded>(depth);
-    let (back, free) = std::sync::mpsc::channel::<Vec<u8>>();
+    let (back, free) = std_mpsc::channel::<Vec<u8>>();
     for _ in 0..depth {
         let _ = back.send(vec![0; shared.room() + ALIGN]);
     }
-    let free = std::sync::Mutex::new(free);
-    let give = std::sync::Mutex::new(vec![give; threads]);
-    let taken = std::sync::Mutex::new(Some(&mut taken));
-    let back = std::sync::Mutex::new(Some(back));
+    let free = Mutex::new(free);
+    let give = Mutex::new(vec![give; threads]);
+    let taken = Mutex::new(Some(&mut taken));
+    let back = Mutex::new(Some(back));
     on_each(threads + 1, |number| {
         if number == 0 {
-            let taken = taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            let back = back.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let back = back.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (Some(taken), Some(back)) = (taken, back) else {
                 return Err(io::Error::other("one thread for the runtime"));
             };
             return serve(shared, taken, back, depth);
         }
-        let give = give.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+        let give = give.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let give = give.ok_or_else(|| io::Error::other("a sender for each thread"))?;
         let mut encoder = shared.encoder();
         while let Some(sequence) = shared.claim() {
             let gone = || io::Error::other("the runtime ended early");
-            let next = free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
+            let next = free.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let mut memory = next.map_err(|_| gone())?;
             let at = memory.as_ptr().align_offset(ALIGN);
             let len = shared.encode(&mut encoder, sequence, &mut memory[at..])?;
@@ -63,7 +65,7 @@ pub(super) fn write(shared: &Shared<'_>) -> io::Result<()> {
 fn serve(
     shared: &Shared<'_>,
     taken: &mut mpsc::Receiver<Encoded>,
-    back: std::sync::mpsc::Sender<Vec<u8>>,
+    back: std_mpsc::Sender<Vec<u8>>,
     depth: usize,
 ) -> io::Result<()> {
     let file: OwnedFd = shared.file.share()?;

@@ -78,12 +78,8 @@ pub(crate) struct Pack {
     /// Write to standard output
     #[arg(short = 'c', long, conflicts_with = "output")]
     pub(crate) stdout: bool,
-    /// Compression level, also as -1 to -19 [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub(crate) level: Option<i32>,
-    /// Don't compress
-    #[arg(long, conflicts_with = "level")]
-    pub(crate) store: bool,
+    #[command(flatten)]
+    pub(crate) encoding: Encoding,
     /// Length of a chunk, the unit of random access: a power of two from 64K to 64M
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size::chunk_log2)]
     pub(crate) chunk_size: u8,
@@ -155,12 +151,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value = "5")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// Compression level, also as -1 to -19 [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub(crate) level: Option<i32>,
-    /// Don't compress
-    #[arg(long, conflicts_with = "level")]
-    pub(crate) store: bool,
+    #[command(flatten)]
+    pub(crate) encoding: Encoding,
     /// Length of a chunk: a power of two from 64K to 64M
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size::chunk_log2)]
     pub(crate) chunk_size: u8,
@@ -172,6 +164,17 @@ pub(crate) struct Bench {
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// The codec, as zstd's options say it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Encoding {
+    /// Compression level, also as -1 to -19 [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub(crate) level: Option<i32>,
+    /// Don't compress
+    #[arg(long, conflicts_with = "level")]
+    pub(crate) store: bool,
 }
 
 /// When checkpoints are taken.
@@ -376,9 +379,9 @@ mod tests {
 
     #[test]
     fn levels_as_zstd_spells_them() {
-        assert_eq!(pack("pack -1 in").unwrap().level, Some(1));
-        assert_eq!(pack("pack in -19").unwrap().level, Some(19));
-        assert_eq!(pack("pack in").unwrap().level, None);
+        assert_eq!(pack("pack -1 in").unwrap().encoding.level, Some(1));
+        assert_eq!(pack("pack in -19").unwrap().encoding.level, Some(19));
+        assert_eq!(pack("pack in").unwrap().encoding.level, None);
         assert_eq!(pack("pack - -o out").unwrap().input, PathBuf::from("-"));
         assert_eq!(pack("pack -- -5").unwrap().input, PathBuf::from("-5"));
         assert_eq!(pack("pack -o=-5 in").unwrap().output, Some(PathBuf::from("-5")));

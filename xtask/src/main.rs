@@ -3,6 +3,7 @@
 //! They are Rust programs without dependencies, so that a fresh clone can run them before
 //! anything else is built, and a contributor needs no further tool.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,23 +17,22 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["tidy"] => run_tidy(),
-        ["planted"] => planted::run(&root()).unwrap_or_else(|error| {
-            eprintln!("planted: {error}");
-            ExitCode::FAILURE
-        }),
-        ["gate", revision] => gate::run(&root(), revision).unwrap_or_else(|error| {
-            eprintln!("gate: {error}");
-            ExitCode::FAILURE
-        }),
-        ["gate-planted"] => gate::run_planted(&root()).unwrap_or_else(|error| {
-            eprintln!("gate: {error}");
-            ExitCode::FAILURE
-        }),
+        ["planted"] => ended("planted", planted::run(&root())),
+        ["gate", revision] => ended("gate", gate::run(&root(), revision)),
+        ["gate-planted"] => ended("gate", gate::run_planted(&root())),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
         }
     }
+}
+
+/// The code of a chore, or the error that it ended with, said.
+fn ended(chore: &str, code: Result<ExitCode, impl Display>) -> ExitCode {
+    code.unwrap_or_else(|error| {
+        eprintln!("{chore}: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 fn root() -> PathBuf {

@@ -1,15 +1,15 @@
 //! `ringpack bench`.
 
 use std::fmt::Write as _;
-use std::io::{Write as _, stderr, stdout};
+use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 
+use ringpack::Cancel;
 use ringpack::bench::{BenchOptions, BenchReport, Figure, Step, bench};
 use ringpack::pack::Codec;
 use ringpack::ring::os::OsDisk;
-use ringpack::{Cancel, limits};
 
-use super::how;
+use super::{how, json, print};
 use crate::args;
 use crate::exit::Failure;
 use crate::message;
@@ -19,11 +19,7 @@ pub(crate) fn run(args: &args::Bench, cancel: &Cancel) -> Result<ExitCode, Failu
     let options = BenchOptions {
         size: args.size,
         rounds: args.rounds,
-        codec: if args.store {
-            Codec::Store
-        } else {
-            Codec::Zstd(args.level.unwrap_or(limits::LEVEL_DEFAULT))
-        },
+        codec: args.encoding.codec(),
         chunk_log2: args.chunk_size,
         io: args.io.mode(),
         threads: args.io.threads(),
@@ -38,20 +34,8 @@ pub(crate) fn run(args: &args::Bench, cancel: &Cancel) -> Result<ExitCode, Failu
     for warning in report.run.warnings.iter().filter(|_| !args.quiet) {
         message::warning(warning);
     }
-    let text = if args.json {
-        serde_json::to_string_pretty(&report).map_err(|error| Failure::Other(error.to_string()))?
-            + "\n"
-    } else {
-        table(&options, &report)
-    };
-    match stdout().write_all(text.as_bytes()) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            Err(ringpack::Error::from_io(ringpack::ErrorKind::Output, "cannot write", error)
-                .at("standard output")
-                .into())
-        }
-    }
+    let text = if args.json { json(&report)? } else { table(&options, &report) };
+    print(&text)
 }
 
 /// A line that is written over, for who watches.

@@ -1,7 +1,6 @@
 //! `ringpack info`.
 
 use std::fmt::Write as _;
-use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 use ringpack::format::header::{CodecKind, Header, PlacementKind, State};
@@ -9,6 +8,7 @@ use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
 use serde::Serialize;
 
+use super::{json, print};
 use crate::args;
 use crate::exit::Failure;
 use crate::size::human;
@@ -34,20 +34,8 @@ struct Summary {
 pub(crate) fn run(args: &args::Info) -> Result<ExitCode, Failure> {
     let container = Container::open(&OsDisk, &args.input, false)?;
     let summary = Summary::new(args.input.display().to_string(), container.header());
-    let text = if args.json {
-        serde_json::to_string_pretty(&summary).map_err(|error| Failure::Other(error.to_string()))?
-            + "\n"
-    } else {
-        summary.human()
-    };
-    match stdout().write_all(text.as_bytes()) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            Err(ringpack::Error::from_io(ringpack::ErrorKind::Output, "cannot write", error)
-                .at("standard output")
-                .into())
-        }
-    }
+    let text = if args.json { json(&summary)? } else { summary.human() };
+    print(&text)
 }
 
 impl Summary {

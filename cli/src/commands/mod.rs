@@ -10,7 +10,7 @@ mod unpack;
 mod verify;
 
 use std::fs;
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, Write, stdout};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -18,10 +18,12 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use ringpack::commit::Cadence;
-use ringpack::pack::{Observer, PackReport};
+use ringpack::limits;
+use ringpack::pack::{Codec, Observer, PackReport};
 use ringpack::pipeline::{IoMode, RunReport};
 use ringpack::ring::file::{Disk, FileKind, Status};
 use ringpack::ring::os::OsDisk;
+use serde::Serialize;
 
 use crate::args::{self, Args, Command, Talk};
 use crate::exit::Failure;
@@ -54,6 +56,16 @@ impl args::Io {
             args::IoMode::Auto => IoMode::Auto,
             args::IoMode::Uring => IoMode::Uring,
             args::IoMode::Pwrite => IoMode::Pwrite,
+        }
+    }
+}
+
+impl args::Encoding {
+    fn codec(&self) -> Codec {
+        if self.store {
+            Codec::Store
+        } else {
+            Codec::Zstd(self.level.unwrap_or(limits::LEVEL_DEFAULT))
         }
     }
 }
@@ -143,6 +155,24 @@ fn standard_output(force: bool) -> Result<fs::File, Failure> {
         return Err(Failure::Usage(what.to_owned()));
     }
     duplicate(stdout().as_fd())
+}
+
+/// Writes a report to standard output.
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    match stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            Err(ringpack::Error::from_io(ringpack::ErrorKind::Output, "cannot write", error)
+                .at("standard output")
+                .into())
+        }
+    }
+}
+
+/// A report as programs read it.
+fn json(report: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(report);
+    Ok(text.map_err(|error| Failure::Other(error.to_string()))? + "\n")
 }
 
 fn duplicate(fd: impl AsFd) -> Result<fs::File, Failure> {

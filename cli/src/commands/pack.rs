@@ -5,8 +5,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use ringpack::format::header::PlacementKind;
-use ringpack::limits;
-use ringpack::pack::{Codec, Input, Output, PackOptions, pack};
+use ringpack::pack::{Input, Output, PackOptions, pack};
 use ringpack::ring::os::OsDisk;
 
 use super::{
@@ -44,11 +43,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
         (Output::Path(path.clone()), path.display().to_string())
     };
     let options = PackOptions {
-        codec: if args.store {
-            Codec::Store
-        } else {
-            Codec::Zstd(args.level.unwrap_or(limits::LEVEL_DEFAULT))
-        },
+        codec: args.encoding.codec(),
         chunk_log2: args.chunk_size,
         placement: match args.placement {
             args::Placement::Dense => PlacementKind::Dense,

@@ -9,13 +9,7 @@
 #[must_use]
 pub fn content(len: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
-    let mut next = move || {
-        // xorshift64 (Marsaglia 2003).
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut next = move || xorshift(&mut state);
     let mut bytes = Vec::with_capacity(len + 4096);
     while bytes.len() < len {
         let run = 16 + (next() % 2048) as usize;
@@ -29,4 +23,12 @@ pub fn content(len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+/// The next of the numbers that follow `state`, which isn't 0: xorshift64 (Marsaglia 2003).
+pub(super) fn xorshift(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
+use super::content::xorshift;
 use super::{BenchOptions, Spent, timed};
 use crate::buffer::Buffer;
 use crate::cancel::Cancel;
@@ -153,10 +154,7 @@ impl Task for Pieces<'_> {
         if self.way != Way::Read && output[..8] == [0; 8] {
             let mut state = piece.offset | 1;
             for word in output.chunks_exact_mut(8) {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                word.copy_from_slice(&state.to_le_bytes());
+                word.copy_from_slice(&xorshift(&mut state).to_le_bytes());
             }
         }
         Ok(())

@@ -27,7 +27,6 @@ mod device;
 mod report;
 mod scratch;
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -150,9 +149,7 @@ pub fn bench(
     let mut taken = Samples::default();
     let device = Device { disk, folder: scratch.path(), options, schedule: &schedule, cancel };
     let job = Jobs { disk, scratch: &scratch, options, cancel };
-    let mut run = RunReport::default();
-    let mut packed = 0;
-    let (mut direct_input, mut direct_output) = (false, false);
+    let mut packs = Vec::new();
     for round in 1..=options.rounds {
         tell(round, "device: write")?;
         taken.note("write", size, device.write(size)?);
@@ -173,11 +170,8 @@ pub fn bench(
         tell(round, "engine: pack")?;
         let (spent, report) = timed(|| job.pack())?;
         taken.note("pack", size, spent);
-        packed = report.header.file_size;
-        direct_input = report.direct_input == Some(true);
-        direct_output = report.direct_output == Some(true);
-        let io_workers_max = run.io_workers_max.max(report.run.io_workers_max);
-        run = RunReport { io_workers_max, ..report.run };
+        let packed = report.header.file_size;
+        packs.push(report);
         tell(round, "engine: verify")?;
         taken.note("verify", packed, timed(|| job.verify())?.0);
         tell(round, "engine: unpack")?;
@@ -186,14 +180,17 @@ pub fn bench(
         taken.note("range", RANGES * RANGE_LEN, timed(|| job.ranges(round, size))?.0);
         scratch.clear()?;
     }
+    let io_workers_max = packs.iter().map(|packed| packed.run.io_workers_max).max();
+    let last = packs.pop().expect("there was a round");
+    let run = RunReport { io_workers_max: io_workers_max.unwrap_or(0), ..last.run };
     Ok(taken.report(report::Setting {
         size,
-        packed,
+        packed: last.header.file_size,
         ranges: RANGES,
         chunk_len: 1 << options.chunk_log2,
         threads: workers,
         rounds: options.rounds,
-        direct: direct_input && direct_output,
+        direct: (last.direct_input, last.direct_output) == (Some(true), Some(true)),
         run,
     }))
 }
@@ -275,12 +272,4 @@ impl Jobs<'_> {
         }
         Ok(())
     }
-}
-
-/// Reads the whole of a file, for the codec.
-fn read_front(path: &Path, len: u64) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::with_capacity(len as usize);
-    fs::File::open(path)?.take(len).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

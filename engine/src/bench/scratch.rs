@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::{SIZE_MIN, content, read_front};
+use super::{SIZE_MIN, content};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -93,8 +93,12 @@ impl Scratch {
 
     /// The first `len` bytes of the content.
     pub(super) fn sample(&self, len: u64) -> Result<Vec<u8>> {
-        read_front(&self.raw(), len)
-            .map_err(|error| Error::from_io(ErrorKind::Input, "cannot read", error).at(self.raw()))
+        let mut sample = Vec::with_capacity(len as usize);
+        let front = fs::File::open(self.raw()).map(|raw| raw.take(len));
+        front.and_then(|mut front| front.read_to_end(&mut sample)).map_err(|error| {
+            Error::from_io(ErrorKind::Input, "cannot read", error).at(self.raw())
+        })?;
+        Ok(sample)
     }
 
     /// Removes what a round made.
