@@ -1,0 +1,21 @@
+//! The arguments of `ringpack cat`.
+
+use std::path::PathBuf;
+
+use crate::size;
+
+/// `ringpack cat`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cat {
+    /// Container to read
+    pub(crate) input: PathBuf,
+    /// Where the range starts in the content
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::bytes)]
+    pub(crate) offset: u64,
+    /// How long the range is [default: to the end]
+    #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
+    pub(crate) length: Option<u64>,
+    /// Write to a terminal all the same
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}

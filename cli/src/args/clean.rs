@@ -1,0 +1,14 @@
+//! The arguments of `ringpack clean`.
+
+use std::path::PathBuf;
+
+/// `ringpack clean`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Clean {
+    /// Directories to look in; those below them are left alone
+    #[arg(required = true)]
+    pub(crate) directories: Vec<PathBuf>,
+    /// Say what would be removed, and remove nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}

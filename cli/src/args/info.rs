@@ -1,0 +1,13 @@
+//! The arguments of `ringpack info`.
+
+use std::path::PathBuf;
+
+/// `ringpack info`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Info {
+    /// Container to describe
+    pub(crate) input: PathBuf,
+    /// As JSON, sizes in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+}

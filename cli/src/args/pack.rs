@@ -1,0 +1,65 @@
+//! The arguments of `ringpack pack`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::shared::{Checkpoints, Encoding, Io, Talk};
+use crate::size;
+
+/// `ringpack pack`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pack {
+    /// File, block device or FIFO to pack; - is standard input
+    pub(crate) input: PathBuf,
+    /// Container to write [default: INPUT.zst; standard output if the input is -]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write to standard output
+    #[arg(short = 'c', long, conflicts_with = "output")]
+    pub(crate) stdout: bool,
+    #[command(flatten)]
+    pub(crate) encoding: Encoding,
+    /// Length of a chunk, the unit of random access: a power of two from 64K to 64M
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size::chunk_log2)]
+    pub(crate) chunk_size: u8,
+    /// Where frames stand: back to back, or each in a slot of its own
+    #[arg(long, value_enum, default_value_t = Placement::Dense)]
+    pub(crate) placement: Placement,
+    /// Digest of the whole content to keep in the container; blake3 is what b3sum prints
+    #[arg(long, value_enum, default_value_t = Digest::None)]
+    pub(crate) digest: Digest,
+    /// Replace an existing output
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Remove the input once the container is durable
+    #[arg(long, conflicts_with = "stdout")]
+    pub(crate) rm: bool,
+    /// Go on from the last checkpoint, if an earlier run left one
+    #[arg(long, conflicts_with = "stdout")]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) checkpoints: Checkpoints,
+    #[command(flatten)]
+    pub(crate) io: Io,
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+}
+
+/// Where frames stand.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Placement {
+    /// Back to back
+    Dense,
+    /// Each chunk in a slot of its own
+    Slots,
+}
+
+/// Digest of the content.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Digest {
+    /// CRC32C only
+    None,
+    /// BLAKE3 as well
+    Blake3,
+}

@@ -1,0 +1,24 @@
+//! The arguments of `ringpack resume`.
+
+use std::path::PathBuf;
+
+use super::shared::{Checkpoints, Io, Talk};
+
+/// `ringpack resume`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Resume {
+    /// Container that was being written
+    pub(crate) target: PathBuf,
+    /// Where the same input is now; - is standard input [default: where it was; standard input if
+    /// that was a pipe]
+    pub(crate) input: Option<PathBuf>,
+    /// Replace an output that exists by now
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) checkpoints: Checkpoints,
+    #[command(flatten)]
+    pub(crate) io: Io,
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+}

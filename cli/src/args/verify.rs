@@ -1,0 +1,20 @@
+//! The arguments of `ringpack verify`.
+
+use std::path::PathBuf;
+
+use super::shared::{Io, Talk};
+
+/// `ringpack verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// Containers to check
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Decompress every chunk as well
+    #[arg(long)]
+    pub(crate) decode: bool,
+    #[command(flatten)]
+    pub(crate) io: Io,
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+}
