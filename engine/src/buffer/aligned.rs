@@ -1,25 +1,47 @@
-//! A heap allocation on a block boundary, of fixed length, initialised to zeros.
+//! Memory on a block boundary, of fixed length, initialised to zeros.
 //!
 //! `Vec<u8>` can't be had with an alignment, and may move. This is the least that direct I/O and
 //! registered buffers need: allocate once, lend as a slice, free once.
 //!
+//! From [`HUGE`] on it is mapped by itself and starts on a boundary of huge pages, which the kernel
+//! is asked for: a request to the device holds a bounded number of pieces (254 on virtio), so in
+//! pages of 4 KiB an extent takes a request a MiB, in huge pages one or two in all. Where there are
+//! none to be had, it is made of the ordinary ones.
+//!
 //! # Invariants
-//! - A1: `start` is the start of an allocation of `len` bytes made with `layout(len)`, all of them
-//!   initialised, owned by this value alone, and freed by its drop alone.
+//! - A1: `start` is the start of `len` initialised bytes within `origin`, owned by this value alone,
+//!   and freed by its drop alone.
 
-#![allow(unsafe_code)] // One of the islands: the allocator's interface is unsafe.
+#![allow(unsafe_code)] // One of the islands: the allocator's and the kernel's interfaces are unsafe.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ffi::c_void;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+
 use crate::limits::ALIGN;
+
+/// Bytes of a huge page, on x86-64 and on AArch64 with pages of 4 KiB.
+const HUGE: usize = 2 << 20;
 
 /// Zeroed memory that starts on a multiple of [`ALIGN`] and whose length is one.
 pub struct AlignedMemory {
     start: NonNull<u8>,
     len: usize,
+    origin: Origin,
+}
+
+/// Where memory came from, and goes back to.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// The allocator.
+    Heap(Layout),
+    /// A mapping of its own, so many bytes from there.
+    Mapping(NonNull<c_void>, usize),
 }
 
 impl AlignedMemory {
@@ -30,11 +52,15 @@ impl AlignedMemory {
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
         let len = len.max(1).next_multiple_of(ALIGN);
-        let layout = layout(len);
-        // SAFETY: A1: the layout has a length of at least ALIGN, so it isn't zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, len }
+        let layout = Layout::from_size_align(len, ALIGN).expect("a buffer's length fits isize");
+        // Miri knows no advice to the kernel.
+        let mapped = if len >= HUGE && !cfg!(miri) { map(len) } else { None };
+        mapped.unwrap_or_else(|| {
+            // SAFETY: A1: the layout has a length of at least ALIGN, so it isn't zero.
+            let start = unsafe { alloc_zeroed(layout) };
+            let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+            Self { start, len, origin: Origin::Heap(layout) }
+        })
     }
 
     /// The address of the first byte. It stays the same for the life of this value, wherever the
@@ -45,14 +71,34 @@ impl AlignedMemory {
     }
 }
 
-fn layout(len: usize) -> Layout {
-    Layout::from_size_align(len, ALIGN).expect("a buffer's length fits isize")
+/// Maps `len` bytes from a boundary of huge pages on, or none where the kernel refuses.
+fn map(len: usize) -> Option<AlignedMemory> {
+    // Room to move the start up to the boundary. What isn't touched takes no memory.
+    let whole = NonZeroUsize::new(len.checked_add(HUGE)?)?;
+    let (access, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);
+    // SAFETY: a new mapping, wherever the kernel likes: it overlaps nothing.
+    let mapping = unsafe { mmap_anonymous(None, whole, access, flags) }.ok()?;
+    let skipped = mapping.align_offset(HUGE);
+    // SAFETY: A1: `skipped` is less than HUGE, so that `len` bytes from there are in the mapping.
+    let start = unsafe { mapping.byte_add(skipped) };
+    // SAFETY: the range is this mapping's own, and the advice changes no byte of it. Refused, the
+    // pages are ordinary ones.
+    let _ = unsafe { madvise(start, len, MmapAdvise::MADV_HUGEPAGE) };
+    // A1: a new mapping reads as zeros.
+    Some(AlignedMemory { start: start.cast(), len, origin: Origin::Mapping(mapping, whole.get()) })
 }
 
 impl Drop for AlignedMemory {
     fn drop(&mut self) {
-        // SAFETY: A1: allocated with this layout, and not freed before.
-        unsafe { dealloc(self.start.as_ptr(), layout(self.len)) }
+        match self.origin {
+            // SAFETY: A1: allocated with this layout, and not freed before.
+            Origin::Heap(layout) => unsafe { dealloc(self.start.as_ptr(), layout) },
+            // SAFETY: A1: mapped so, not unmapped before, and nobody else has any of it.
+            Origin::Mapping(mapping, len) => {
+                let unmapped = unsafe { munmap(mapping, len) };
+                debug_assert_eq!(unmapped, Ok(()), "a whole mapping can be unmapped");
+            }
+        }
     }
 }
 
@@ -72,7 +118,7 @@ impl DerefMut for AlignedMemory {
     }
 }
 
-// SAFETY: A1: the allocation is owned by this value alone, as a boxed slice's is.
+// SAFETY: A1: the memory is owned by this value alone, as a boxed slice's is.
 unsafe impl Send for AlignedMemory {}
 // SAFETY: shared references give shared slices only.
 unsafe impl Sync for AlignedMemory {}
@@ -89,12 +135,15 @@ mod tests {
 
     #[test]
     fn a1_aligned_zeroed_and_in_place() {
-        for (asked, given) in [(0, 4096), (1, 4096), (4096, 4096), (5000, 8192), (1 << 20, 1 << 20)]
+        let huge = HUGE + ALIGN;
+        for (asked, given) in
+            [(0, 4096), (1, 4096), (4096, 4096), (5000, 8192), (1 << 20, 1 << 20), (huge - 1, huge)]
         {
             let mut memory = AlignedMemory::zeroed(asked);
             assert_eq!(memory.len(), given);
             assert!(memory.iter().all(|&byte| byte == 0));
-            assert_eq!(memory.address().as_ptr() as usize % ALIGN, 0);
+            let grid = if given < HUGE || cfg!(miri) { ALIGN } else { HUGE };
+            assert_eq!(memory.address().as_ptr() as usize % grid, 0);
             memory[given - 1] = 7;
             let address = memory.address();
             let moved = Box::new(memory);
