@@ -3,16 +3,17 @@
 //! `Vec<u8>` can't be had with an alignment, and may move. This is the least that direct I/O and
 //! registered buffers need: allocate once, lend as a slice, free once.
 //!
-//! From [`HUGE`] on it is mapped by itself and starts on a boundary of huge pages, which the kernel
+//! From 2 MiB on it is mapped by itself and starts on a boundary of huge pages, which the kernel
 //! is asked for: a request to the device holds a bounded number of pieces (254 on virtio), so in
-//! pages of 4 KiB an extent takes a request a MiB, in huge pages one or two in all. Where there are
-//! none to be had, it is made of the ordinary ones.
+//! pages of 4 KiB an extent takes a request a MiB, in huge pages one or two in all. Where there
+//! are none to be had, it is made of the ordinary ones.
 //!
 //! # Invariants
-//! - A1: `start` is the start of `len` initialised bytes within `origin`, owned by this value alone,
-//!   and freed by its drop alone.
+//! - A1: `start` is the start of `len` initialised bytes, owned by this value alone and freed by
+//!   its drop alone: of the mapping of `len + HUGE` bytes at `mapping`, where it has one, or else
+//!   an allocation made with `layout(len)`.
 
-#![allow(unsafe_code)] // One of the islands: the allocator's and the kernel's interfaces are unsafe.
+#![allow(unsafe_code)] // One of the islands: allocator and kernel have unsafe interfaces.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ffi::c_void;
@@ -32,16 +33,7 @@ const HUGE: usize = 2 << 20;
 pub struct AlignedMemory {
     start: NonNull<u8>,
     len: usize,
-    origin: Origin,
-}
-
-/// Where memory came from, and goes back to.
-#[derive(Clone, Copy)]
-enum Origin {
-    /// The allocator.
-    Heap(Layout),
-    /// A mapping of its own, so many bytes from there.
-    Mapping(NonNull<c_void>, usize),
+    mapping: Option<NonNull<c_void>>,
 }
 
 impl AlignedMemory {
@@ -52,14 +44,14 @@ impl AlignedMemory {
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
         let len = len.max(1).next_multiple_of(ALIGN);
-        let layout = Layout::from_size_align(len, ALIGN).expect("a buffer's length fits isize");
         // Miri knows no advice to the kernel.
         let mapped = if len >= HUGE && !cfg!(miri) { map(len) } else { None };
         mapped.unwrap_or_else(|| {
+            let layout = layout(len);
             // SAFETY: A1: the layout has a length of at least ALIGN, so it isn't zero.
             let start = unsafe { alloc_zeroed(layout) };
             let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-            Self { start, len, origin: Origin::Heap(layout) }
+            Self { start, len, mapping: None }
         })
     }
 
@@ -71,6 +63,10 @@ impl AlignedMemory {
     }
 }
 
+fn layout(len: usize) -> Layout {
+    Layout::from_size_align(len, ALIGN).expect("a buffer's length fits isize")
+}
+
 /// Maps `len` bytes from a boundary of huge pages on, or none where the kernel refuses.
 fn map(len: usize) -> Option<AlignedMemory> {
     // Room to move the start up to the boundary. What isn't touched takes no memory.
@@ -79,26 +75,24 @@ fn map(len: usize) -> Option<AlignedMemory> {
     // SAFETY: a new mapping, wherever the kernel likes: it overlaps nothing.
     let mapping = unsafe { mmap_anonymous(None, whole, access, flags) }.ok()?;
     let skipped = mapping.align_offset(HUGE);
-    // SAFETY: A1: `skipped` is less than HUGE, so that `len` bytes from there are in the mapping.
+    // SAFETY: A1: `skipped` is less than HUGE, so `len` bytes from there are in the mapping.
     let start = unsafe { mapping.byte_add(skipped) };
     // SAFETY: the range is this mapping's own, and the advice changes no byte of it. Refused, the
     // pages are ordinary ones.
     let _ = unsafe { madvise(start, len, MmapAdvise::MADV_HUGEPAGE) };
     // A1: a new mapping reads as zeros.
-    Some(AlignedMemory { start: start.cast(), len, origin: Origin::Mapping(mapping, whole.get()) })
+    Some(AlignedMemory { start: start.cast(), len, mapping: Some(mapping) })
 }
 
 impl Drop for AlignedMemory {
     fn drop(&mut self) {
-        match self.origin {
+        let Some(mapping) = self.mapping else {
             // SAFETY: A1: allocated with this layout, and not freed before.
-            Origin::Heap(layout) => unsafe { dealloc(self.start.as_ptr(), layout) },
-            // SAFETY: A1: mapped so, not unmapped before, and nobody else has any of it.
-            Origin::Mapping(mapping, len) => {
-                let unmapped = unsafe { munmap(mapping, len) };
-                debug_assert_eq!(unmapped, Ok(()), "a whole mapping can be unmapped");
-            }
-        }
+            return unsafe { dealloc(self.start.as_ptr(), layout(self.len)) };
+        };
+        // SAFETY: A1: a whole mapping of this length, not unmapped before, and nobody else's.
+        let unmapped = unsafe { munmap(mapping, self.len + HUGE) };
+        debug_assert_eq!(unmapped, Ok(()), "a whole mapping can be unmapped");
     }
 }
 
