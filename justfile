@@ -62,9 +62,11 @@ doc:
 bench *args:
     cargo bench -p ringpack-benches {{ args }}
 
+# Built as the tests are, with them, so that nothing is compiled for it alone.
+
 # Runs each benchmark once, unmeasured, so that none rots.
 bench-once:
-    cargo bench -p ringpack-benches -- --test
+    cargo test --workspace --bench stages --bench structures --bench jobs --bench writers
 
 # Needs a nightly compiler; installs cargo-fuzz where it is missing. Targets: `ls fuzz/targets`. What
 # it finds stands in fuzz/artifacts, and is run again by naming the file after the target.
