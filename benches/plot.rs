@@ -93,9 +93,9 @@ impl Plot {
         let mut chart = ChartBuilder::on(&area)
             .caption(&self.title, ("sans-serif", 20))
             .margin(12)
+            .margin_right(24)
             .x_label_area_size(44)
             .y_label_area_size(70)
-            .right_y_label_area_size(10)
             .build_cartesian_2d(-0.1..right + 0.1, bottom..top)?;
         let place = |at: &f64| {
             let near = at.round();
@@ -134,4 +134,53 @@ impl Plot {
         area.present()?;
         Ok(())
     }
+}
+
+/// A bar of a plot.
+#[derive(Clone, Debug)]
+pub struct Bar {
+    /// What it stands with, next to those of the same.
+    pub group: String,
+    /// What it is called.
+    pub name: String,
+    /// How long it is.
+    pub value: f64,
+}
+
+/// Draws bars at `path`, one below the other, a colour a group.
+///
+/// # Errors
+/// Where there is none, and where the file can't be written.
+pub fn draw_bars(title: &str, bars: &[Bar], path: &Path) -> Result<(), Box<dyn Error>> {
+    const ROW: u32 = 20;
+    let most = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
+    if most <= 0.0 {
+        return Err("there is nothing to draw".into());
+    }
+    let count = bars.len() as i32;
+    let area = SVGBackend::new(path, (820, 60 + ROW * bars.len() as u32)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let (left, top, width) = (270, 44, 470.0);
+    area.draw(&Text::new(title, (12, 12), ("sans-serif", 18)))?;
+    // What ringpack's are as long as.
+    let one = left + (width / most) as i32;
+    let down = top + count * ROW as i32;
+    area.draw(&PathElement::new(vec![(one, top - 4), (one, down)], BLACK.mix(0.4)))?;
+    let mut groups: Vec<&str> = Vec::new();
+    for (number, bar) in bars.iter().enumerate() {
+        if groups.last() != Some(&bar.group.as_str()) {
+            groups.push(&bar.group);
+        }
+        let colour = COLOURS[(groups.len() - 1) % COLOURS.len()];
+        let above = top + number as i32 * ROW as i32;
+        let end = left + (width * bar.value / most).max(1.0) as i32;
+        let corners = [(left, above + 2), (end, above + ROW as i32 - 2)];
+        area.draw(&Rectangle::new(corners, colour.filled()))?;
+        let name = format!("{}: {}", bar.group, bar.name);
+        area.draw(&Text::new(name, (12, above + 4), ("sans-serif", 12)))?;
+        let value = format!("{:.2}", bar.value);
+        area.draw(&Text::new(value, (end + 5, above + 4), ("sans-serif", 12)))?;
+    }
+    area.present()?;
+    Ok(())
 }

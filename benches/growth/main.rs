@@ -2,9 +2,9 @@
 //! memory, length of the index, the time from the last byte to a durable container, and going on
 //! after being killed half way.
 //!
-//! The content comes out of a pipe, made as it is read, so that the disk holds the container
-//! alone; it compresses to about a twentieth, so that the disk needn't be large either. Each job runs
-//! in a process of its own, for its peak of memory.
+//! The content comes out of a pipe, made as it is read, so that the disk holds the container alone;
+//! it compresses to about a twentieth, so that the disk needn't be large either. Each job runs in a
+//! process of its own, for its peak of memory.
 
 mod job;
 mod stream;
