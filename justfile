@@ -82,13 +82,15 @@ fuzz target seconds="60":
 planted:
     cargo run --quiet -p xtask -- planted
 
+# With --counts, instructions alone decide, which a busy machine counts as well as a quiet one.
+
 # Fails where the working tree is slower than a revision, both built and timed here in turn.
-gate rev='HEAD':
-    cargo run --quiet -p xtask -- gate {{ rev }}
+gate rev='HEAD' *args:
+    cargo run --quiet -p xtask -- gate {{ rev }} {{ args }}
 
 # Shows that the gate fails where it should: against the same tree with a slow-down planted.
-gate-planted:
-    cargo run --quiet -p xtask -- gate-planted
+gate-planted *args:
+    cargo run --quiet -p xtask -- gate-planted {{ args }}
 
 # Needs cargo-semver-checks, and installs it where it is missing.
 
