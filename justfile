@@ -62,9 +62,11 @@ doc:
 bench *args:
     cargo bench -p ringpack-benches {{ args }}
 
+# Built as the tests are, with them, so that nothing is compiled for it alone.
+
 # Runs each benchmark once, unmeasured, so that none rots.
 bench-once:
-    cargo bench -p ringpack-benches -- --test
+    cargo test --workspace --bench stages --bench structures --bench jobs --bench writers
 
 # Needs a nightly compiler; installs cargo-fuzz where it is missing. Targets: `ls fuzz/targets`. What
 # it finds stands in fuzz/artifacts, and is run again by naming the file after the target.
@@ -80,13 +82,15 @@ fuzz target seconds="60":
 planted:
     cargo run --quiet -p xtask -- planted
 
+# With --counts, instructions alone decide, which a busy machine counts as well as a quiet one.
+
 # Fails where the working tree is slower than a revision, both built and timed here in turn.
-gate rev='HEAD':
-    cargo run --quiet -p xtask -- gate {{ rev }}
+gate rev='HEAD' *args:
+    cargo run --quiet -p xtask -- gate {{ rev }} {{ args }}
 
 # Shows that the gate fails where it should: against the same tree with a slow-down planted.
-gate-planted:
-    cargo run --quiet -p xtask -- gate-planted
+gate-planted *args:
+    cargo run --quiet -p xtask -- gate-planted {{ args }}
 
 # Needs cargo-semver-checks, and installs it where it is missing.
 

@@ -1,16 +1,20 @@
 //! Macro benchmarks: whole jobs on the file system of the temporary directory (`TMPDIR`), the final
-//! fsync included.
+//! fsync included; and of these the parts that come at the end: finalizing, and going on.
 
 use std::path::Path;
+use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ringpack::Cancel;
-use ringpack::pack::{self, Codec, Input, PackOptions, pack};
+use ringpack::pack::{
+    self, Codec, Input, Observer, PackOptions, ResumeOptions, pack, recorded_input, resume,
+};
 use ringpack::pipeline::IoMode;
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{self, UnpackOptions, unpack};
 use ringpack::verify::{VerifyOptions, verify};
+use ringpack::write::WriteOptions;
+use ringpack::{Cadence, Cancel, ContainerWriter, ErrorKind};
 use ringpack_benches::content;
 
 const CONTENT: usize = 64 << 20;
@@ -39,6 +43,10 @@ fn jobs(criterion: &mut Criterion) {
         let options = VerifyOptions::default();
         bencher.iter(|| verify(&OsDisk, &container, &options, &Cancel::new()).expect("verified"));
     });
+    group.bench_function("verify, decoding", |bencher| {
+        let options = VerifyOptions { decode: true, ..VerifyOptions::default() };
+        bencher.iter(|| verify(&OsDisk, &container, &options, &Cancel::new()).expect("verified"));
+    });
     group.bench_function("unpack", |bencher| {
         let options = UnpackOptions { replace: true, ..UnpackOptions::default() };
         bencher.iter(|| {
@@ -58,8 +66,77 @@ fn jobs(criterion: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
+    group.bench_function("4 KiB range, cold index", |bencher| {
+        bencher.iter(|| {
+            let container = Container::open(&OsDisk, &container, false).expect("opened");
+            let middle = CONTENT as u64 / 2;
+            container.read_range(middle..middle + 4096, &mut |_| Ok(())).expect("read");
+        });
+    });
     group.finish();
 }
 
-criterion_group!(benches, jobs);
+/// From the last chunk given to the name durable: the index of 1000 chunks, and what it takes to
+/// make a file durable whose data largely is.
+fn finalize(criterion: &mut Criterion) {
+    const CHUNKS: u64 = 1000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out");
+    let chunk = content(1 << 16);
+    let options = WriteOptions { chunk_log2: 16, replace: true, ..WriteOptions::default() };
+    let given = || {
+        let writer = ContainerWriter::create(&path, &options).expect("created");
+        (0..CHUNKS).for_each(|number| writer.write_chunk(number, &chunk).expect("written"));
+        writer.checkpoint().expect("durable");
+        writer
+    };
+    let mut group = criterion.benchmark_group("finalize");
+    group.sample_size(10);
+    group.bench_function("1000 chunks", |bencher| {
+        bencher.iter_batched(
+            given,
+            |writer| writer.finalize(None).expect("published"),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+/// Going on from a checkpoint of the first half.
+fn go_on(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (raw, container) = (folder.path().join("raw"), folder.path().join("raw.zst"));
+    std::fs::write(&raw, content(CONTENT)).expect("content");
+    let half = || {
+        let _ = std::fs::remove_file(&container);
+        let cancel = Cancel::new();
+        let pull = cancel.clone();
+        let bytes = CONTENT as u64 / 2;
+        let options = PackOptions {
+            codec: Codec::Zstd(1),
+            checkpoints: Some(Cadence { bytes, interval: Duration::MAX, percent_max: 100 }),
+            observer: Observer::new(move |_| pull.suspend()),
+            ..PackOptions::default()
+        };
+        let (from, to) = (Input::Path(raw.clone()), pack::Output::Path(container.clone()));
+        let stopped = pack(&OsDisk, from, to, &options, &cancel).expect_err("suspended");
+        assert_eq!(stopped.kind(), ErrorKind::Suspended);
+    };
+    let mut group = criterion.benchmark_group("resume");
+    group.sample_size(10).throughput(Throughput::Bytes(CONTENT as u64));
+    group.bench_function("from the middle", |bencher| {
+        bencher.iter_batched(
+            half,
+            |()| {
+                let options = ResumeOptions::default();
+                let cancel = Cancel::new();
+                resume(&OsDisk, &container, &mut recorded_input, &options, &cancel).expect("done")
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, jobs, finalize, go_on);
 criterion_main!(benches);

@@ -1,9 +1,9 @@
 //! `bench-content FILE MEBIBYTES`: writes content to measure with, the same each time.
 
-use std::io::Write;
+use std::fs::File;
 use std::process::ExitCode;
 
-use ringpack_benches::content;
+use ringpack_benches::place::write_content;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -11,29 +11,20 @@ fn main() -> ExitCode {
         eprintln!("usage: bench-content FILE MEBIBYTES (- is standard output)");
         return ExitCode::from(2);
     };
-    match mebibytes.parse().map_err(|_| "no number of MiB".to_owned()).and_then(|mebibytes| {
-        make(file, mebibytes).map_err(|error: std::io::Error| format!("{file}: {error}"))
-    }) {
+    let Ok(mebibytes) = mebibytes.parse::<u32>() else {
+        eprintln!("bench-content: {mebibytes}: no number of MiB");
+        return ExitCode::from(2);
+    };
+    let size = u64::from(mebibytes) << 20;
+    let written = match file.as_str() {
+        "-" => write_content(&mut std::io::stdout().lock(), size),
+        file => File::create(file).and_then(|mut file| write_content(&mut file, size)),
+    };
+    match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench-content: {error}");
+            eprintln!("bench-content: {file}: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// The same 64 MiB again and again: no window of the codec reaches from one to the next.
-fn make(file: &str, mebibytes: usize) -> std::io::Result<()> {
-    let mut out: Box<dyn Write> = match file {
-        "-" => Box::new(std::io::stdout().lock()),
-        file => Box::new(std::fs::File::create(file)?),
-    };
-    let piece = content(mebibytes.min(64) << 20);
-    let mut left = mebibytes << 20;
-    while left > 0 {
-        let len = left.min(piece.len());
-        out.write_all(&piece[..len])?;
-        left -= len;
-    }
-    out.flush()
 }

@@ -1,29 +1,38 @@
 #!/usr/bin/env bash
 # How ringpack compares with public tools, on one disk, with one file, in turn.
 #
-#   benches/peers.sh FOLDER [FILE] [MEBIBYTES] [ROUNDS]
+#   benches/peers.sh FOLDER OUT [FILE] [MEBIBYTES] [ROUNDS]
 #
-# FILE is what is packed (its first MEBIBYTES); without one, content is made up. Every side's time
-# includes the fsync after which the result is durable. Prints, for each command, the median of the
-# rounds in seconds, the fastest and the slowest, the size it left, and the ratio of medians to
-# ringpack's of the same job; as tab-separated text. A tool that isn't here is named and left out.
+# FILE is what is packed (its first MEBIBYTES); without one, or with '', content is made up. Every
+# side's time includes the fsync after which the result is durable, where it leaves one. Each
+# command finds its input on the device only, and no output. Prints a Markdown table: for each
+# command the median of the rounds in seconds, the fastest and the slowest, processor time, peak
+# memory, the size it left, its speed beside ringpack's at the same job, and what it doesn't give;
+# OUT gets the same as peers.csv, and a plot of it as peers.svg. A tool that isn't here is named and
+# left out.
 set -euo pipefail
 
-folder=${1:?usage: peers.sh FOLDER [FILE] [MEBIBYTES] [ROUNDS]}
-file=${2:-}
-mebibytes=${3:-1024}
-rounds=${4:-5}
+folder=${1:?usage: peers.sh FOLDER OUT [FILE] [MEBIBYTES] [ROUNDS]}
+out=${2:?usage: peers.sh FOLDER OUT [FILE] [MEBIBYTES] [ROUNDS]}
+file=${3:-}
+mebibytes=${4:-1024}
+rounds=${5:-5}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-ringpack=$root/target/release/ringpack
+built=$root/target/release
+ringpack=$built/ringpack
 
 (cd "$root" && cargo build --release --quiet -p ringpack-cli -p ringpack-benches)
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+[ -z "$file" ] || file=$(realpath "$file")
 work=$(mktemp -d "$folder/ringpack-peers.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 cd "$work"
 if [ -n "$file" ]; then
     head -c "$((mebibytes << 20))" -- "$file" >in
 else
-    "$root/target/release/bench-content" in "$mebibytes"
+    "$built/bench-content" in "$mebibytes"
 fi
 sync in
 
@@ -49,8 +58,8 @@ row "pack -1" lz4 "lz4 -1" "out.l1" \
     "lz4 -q -f -1 in OUT && sync OUT"
 row "pack -1" bgzip "bgzip -l 1" "out.b1" \
     "bgzip -l 1 -@ $cores -c in >OUT && sync OUT"
-row "pack -1" zeekstd "zeekstd -l 1" "out.s1" \
-    "zeekstd compress -f -q -l 1 in -o OUT && sync OUT"
+row "pack -1" zeekstd "zeekstd -1 (the crate)" "out.s1" \
+    "$built/bench-zeekstd compress 1 in OUT && sync OUT"
 row "pack -1" qemu-img "qemu-img -c (zstd)" "out.q1" \
     "qemu-img convert -f raw -O qcow2 -c -W -m $cores -o compression_type=zstd in OUT && sync OUT"
 row "pack -3" true "ringpack pack -3" "out.r3" \
@@ -79,8 +88,8 @@ row "unpack" lz4 "lz4 -d" "back.l" \
     "lz4 -q -d -f out.l1 OUT && sync OUT"
 row "unpack" bgzip "bgzip -d" "back.b" \
     "bgzip -d -@ $cores -c out.b1 >OUT && sync OUT"
-row "unpack" zeekstd "zeekstd -d" "back.s" \
-    "zeekstd decompress -f -q out.s1 -o OUT && sync OUT"
+row "unpack" zeekstd "zeekstd (the crate)" "back.s" \
+    "$built/bench-zeekstd decompress out.s1 OUT && sync OUT"
 row "unpack" qemu-img "qemu-img to raw" "back.q" \
     "qemu-img convert -f qcow2 -O raw -W -m $cores out.q1 OUT && sync OUT"
 row "verify" true "ringpack verify" "" \
@@ -93,14 +102,36 @@ row "verify" pzstd "pzstd -t" "" \
     "pzstd -q -t -p $cores out.p3"
 row "4 KiB" true "ringpack cat" "" \
     "$ringpack cat --offset $middle --length 4K out.r3 >/dev/null"
-row "4 KiB" zeekstd "zeekstd range" "" \
-    "zeekstd decompress -q -f --from $middle --to $((middle + 4096)) out.s1 -c >/dev/null"
+row "4 KiB" zeekstd "zeekstd (the crate)" "" \
+    "$built/bench-zeekstd range out.s1 $middle 4096 >/dev/null"
 row "4 KiB" zstd "zstd -d to the place" "" \
     "zstd -q -d -c out.z3 | tail -c +$((middle + 1)) | head -c 4096 >/dev/null"
 
-now() { date +%s.%N; }
+is_here() {
+    local tool=${tools[$1]}
+    [ "$tool" = zeekstd ] || command -v "$tool" >/dev/null
+}
 
-is_here() { command -v "${tools[$1]}" >/dev/null; }
+# What a command's result, or the command, doesn't give that ringpack does.
+lacks() {
+    case $1 in
+        *ringpack*) echo "" ;;
+        "fio"*) echo "no copy: a measure of the device" ;;
+        "cp" | "dd"*) echo "smaller; checksums; whole or not at all; resume" ;;
+        "bgzip"*) echo "seek without an index beside it; whole or not at all; durable; resume" ;;
+        "zeekstd"*) echo "whole or not at all; durable; resume" ;;
+        "qemu-img"*) echo "checksums; whole or not at all; durable; resume" ;;
+        *) echo "seek; whole or not at all; durable; resume" ;;
+    esac
+}
+
+# Nothing of a file in the page cache: what dd(1) documents for it.
+evict() {
+    local name
+    for name in in out.*; do
+        [ ! -e "$name" ] || dd of="$name" oflag=nocache conv=notrunc,fdatasync count=0 status=none
+    done
+}
 
 for number in "${!jobs[@]}"; do
     is_here "$number" || echo "not here: ${tools[$number]}"
@@ -108,23 +139,46 @@ done | sort -u >&2
 for round in $(seq 0 "$rounds"); do
     for number in "${!jobs[@]}"; do
         is_here "$number" || continue
+        [ -z "${lefts[$number]}" ] || rm -f "${lefts[$number]}"
+        sync -f .
+        evict
         echo "round $round of $rounds: ${names[$number]}" >&2
-        start=$(now)
-        bash -c "${commands[$number]}" </dev/null
-        end=$(now)
-        # The first round makes what later ones replace, and isn't counted.
-        [ "$round" -eq 0 ] || bc <<<"$end - $start" >>"times.$number"
+        if ! "$built/bench-run" told bash -c "${commands[$number]}"; then
+            echo "failed: ${commands[$number]}" >&2
+            exit 1
+        fi
+        # The first round makes what later ones read, and isn't counted. What was told is
+        # {"wall":S,"cpu":S,"peak":BYTES}.
+        [ "$round" -eq 0 ] || awk -F'[:,}]' '{ print $2, $4, $6 }' told >>"times.$number"
     done
 done
 
-printf 'job\tcommand\tmedian s\tfastest\tslowest\tMiB left\tto ringpack\n'
+csv=$out/peers.csv
+echo 'job,command,median_s,fastest_s,slowest_s,cpu_s,peak_mib,left_mib,speed,lacks' >"$csv"
 for number in "${!jobs[@]}"; do
     is_here "$number" || continue
     left=${lefts[$number]}
-    size=-
+    size=
     [ -z "$left" ] || size=$(($(stat -c %s "$left") >> 20))
-    sort -n "times.$number" |
-        awk -v job="${jobs[$number]}" -v name="${names[$number]}" -v size="$size" '
-            { t[NR] = $1 }
-            END { printf "%s\t%s\t%.3f\t%.3f\t%.3f\t%s\n", job, name, t[int((NR + 1) / 2)], t[1], t[NR], size }'
-done | awk -F'\t' '!($1 in ours) { ours[$1] = $3 } { printf "%s\t%.2f\n", $0, $3 / ours[$1] }'
+    sort -g "times.$number" |
+        awk -v job="${jobs[$number]}" -v name="${names[$number]}" -v size="$size" \
+            -v lacks="$(lacks "${names[$number]}")" '
+            { wall[NR] = $1; cpu[NR] = $2; if ($3 > peak) peak = $3 }
+            END {
+                middle = int((NR + 1) / 2)
+                gsub(",", ";", name)
+                printf "%s,%s,%.3f,%.3f,%.3f,%.3f,%.0f,%s,", job, name, wall[middle], wall[1], \
+                    wall[NR], cpu[middle], peak / 1048576, size
+                printf "|%s\n", lacks
+            }'
+done | awk -F, -v OFS=, '
+    !($1 in ours) { ours[$1] = $3 }
+    { last = $9; sub(/^\|/, "", last); $9 = sprintf("%.2f", ours[$1] / $3) OFS last; print }' >>"$csv"
+awk -F, '
+    NR == 1 {
+        print "| job | command | median, s | fastest to slowest | processor, s | peak, MiB | left, MiB | speed | it lacks |"
+        print "|---|---|---|---|---|---|---|---|---|"
+        next
+    }
+    { printf "| %s | %s | %s | %s to %s | %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 }' "$csv"
+"$built/bench-plot" "$csv" "$out/peers.svg"

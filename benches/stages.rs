@@ -10,6 +10,7 @@ use ringpack::digest;
 use ringpack::format::header::CodecKind;
 use ringpack::format::index::{Entry, Index};
 use ringpack::placement::Dense;
+use ringpack::placement::sequence_set::SequenceSet;
 use ringpack::ring::inflight::{Answer, InFlight};
 use ringpack::ring::{FileSlot, Op, OpKind, Span};
 use ringpack::units::{ExtentNumber, FileOffset, Sequence};
@@ -69,6 +70,13 @@ fn tables(criterion: &mut Criterion) {
                 table.publish(ExtentNumber(number ^ 1), 4096);
             }
             table.offset(ExtentNumber(EXTENTS))
+        });
+    });
+    group.bench_function("set of sequences, an extent", |bencher| {
+        bencher.iter(|| {
+            let mut seen = SequenceSet::default();
+            (0..EXTENTS).for_each(|number| assert!(seen.insert(number ^ 1)));
+            seen.complete(EXTENTS)
         });
     });
     group.throughput(Throughput::Elements(1));

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use ringpack::bench::Figure;
 use ringpack_benches::content;
 use ringpack_benches::designs::{Design, Setup, write};
-use ringpack_benches::plot::{Line, Plot};
+use ringpack_benches::plot::{Line, Plot, Scale};
 
 /// Bytes a run writes, before they are encoded.
 const BYTES: usize = 256 << 20;
@@ -136,6 +136,7 @@ fn run(sweep: &Sweep, folder: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
         title: format!("Ways of writing: {}", sweep.across),
         across: sweep.across.to_owned(),
         up: "MiB/s of content, final fsync included".to_owned(),
+        scale: Scale::Linear,
         places: sweep.places.iter().map(|(name, _)| name.clone()).collect(),
         lines,
     }

@@ -1,5 +1,6 @@
-//! What an extent costs, counted: operations, system calls, allocations. Clocks are for `just
-//! gate`; these are the same on a busy machine, so they are held to here.
+//! What an extent costs, counted: operations, system calls, allocations, bytes copied, operations
+//! that the kernel gives to a thread. Clocks are for `just gate`; these are the same on a busy
+//! machine, so they are held to here.
 //!
 //! Each count is taken of two runs that differ in length alone, so that what a run costs once is
 //! not in the difference.
@@ -108,6 +109,101 @@ fn an_extent_costs_a_few_small_allocations() {
     // goes through no memory but the two buffers, which are made once: a copy would be of a chunk
     // at least.
     assert!(bytes <= 65536.0, "{bytes} bytes allocated an extent");
+}
+
+#[test]
+fn a_byte_is_copied_once_at_most() {
+    let test = "a_byte_is_copied_once_at_most";
+    if !has_tool("cc") {
+        skip(test, "cc is not installed");
+        return;
+    }
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("copied.c"), include_str!("support/copied.c")).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-O3", "-shared", "-fPIC", "-fno-builtin", "-fno-tree-loop-distribute-patterns"]);
+    succeed(cc.arg(path("copied.c")).arg("-o").arg(path("copied.so")));
+    let copied = |args: &[&str], from: &str, to: Option<&str>| {
+        let mut command = Command::new(binary());
+        command.env("LD_PRELOAD", path("copied.so")).env("COPIED_TOLD", path("told"));
+        command.args(args).arg(path(from));
+        if let Some(to) = to {
+            command.arg("-fo").arg(path(to));
+        }
+        succeed(&mut command);
+        fs::read_to_string(path("told")).unwrap().trim().parse::<u64>().unwrap()
+    };
+    let [short, long] = [SHORT, LONG].map(|extents| {
+        fill(folder.path(), extents);
+        [
+            copied(&["pack", "-q", "--store"], "input", Some("output")),
+            copied(&["verify", "-q"], "output", None),
+            copied(&["unpack", "-q"], "output", Some("restored")),
+        ]
+    });
+    let content = EXTENTS * EXTENT as u64;
+    let more = [0, 1, 2].map(|job| long[job] - short[job]);
+    // Packing: from the chunk into its frame. Verifying reads in place. Unpacking: libzstd, from
+    // the frame into the chunk.
+    assert!(long[0] >= content, "the copies aren't seen: {long:?}");
+    assert!(more[0] <= content, "pack copies {} bytes of {content}", more[0]);
+    assert_eq!(more[1], 0, "verify copies");
+    assert!(more[2] <= content, "unpack copies {} bytes of {content}", more[2]);
+}
+
+#[test]
+fn an_extent_costs_two_answers_and_no_thread_of_the_kernel() {
+    let test = "an_extent_costs_two_answers_and_no_thread_of_the_kernel";
+    if !backends(test).contains(&"uring") {
+        return;
+    }
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let file_system = nix::sys::statfs::statfs(folder.path()).unwrap().filesystem_type();
+    if file_system != nix::sys::statfs::EXT4_SUPER_MAGIC {
+        skip(test, "temporary files are not on ext4, which allocated space is known of");
+        return;
+    }
+    let events = ["submit_req", "complete", "queue_async_work"];
+    let counted = || {
+        let mut command = Command::new("perf");
+        command.args(["stat", "-x", ",", "-o"]).arg(path("told"));
+        for event in events {
+            command.arg("-e").arg(format!("io_uring:io_uring_{event}"));
+        }
+        command.arg(binary()).args(["pack", "-q", "-f", "--store", "-T2"]);
+        command.arg(path("input")).arg("-o").arg(path("output"));
+        if !command.output().is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let told = fs::read_to_string(path("told")).unwrap();
+        let count = |event| {
+            let line = told.lines().find(|line| line.contains(event))?;
+            line.split(',').next()?.parse::<u64>().ok()
+        };
+        Some([count(events[0])?, count(events[1])?, count(events[2])?])
+    };
+    let mut runs = Vec::new();
+    for extents in [SHORT, LONG] {
+        fill(folder.path(), extents);
+        // What the page cache has to write still, a direct read waits for, in a thread.
+        fs::File::open(path("input")).unwrap().sync_all().unwrap();
+        let of_length: Option<Vec<_>> = (0..3).map(|_| counted()).collect();
+        let Some(of_length) = of_length else {
+            skip(test, "perf can't count the kernel's events here");
+            return;
+        };
+        // The kernel may want a thread where memory is short: the fewest of some runs.
+        runs.push(of_length.into_iter().min_by_key(|run| run[2]).unwrap());
+    }
+    let (short, long) = (runs[0], runs[1]);
+    assert_eq!(long[0] - short[0], 2 * EXTENTS, "operations handed over: {runs:?}");
+    assert_eq!(long[1] - short[1], 2 * EXTENTS, "answers: {runs:?}");
+    // None on a quiet machine. It would be every write where space isn't allocated ahead.
+    assert!(long[2] < EXTENTS / 4, "operations given to a thread: {runs:?}");
 }
 
 #[test]

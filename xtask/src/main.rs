@@ -11,15 +11,20 @@ mod gate;
 mod planted;
 mod tidy;
 
-const USAGE: &str = "usage: cargo run -p xtask -- tidy | planted | gate REVISION | gate-planted";
+use gate::By;
+
+const USAGE: &str = "\
+usage: cargo run -p xtask -- tidy | planted | gate REVISION [--counts] | gate-planted [--counts]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["tidy"] => run_tidy(),
         ["planted"] => ended("planted", planted::run(&root())),
-        ["gate", revision] => ended("gate", gate::run(&root(), revision)),
-        ["gate-planted"] => ended("gate", gate::run_planted(&root())),
+        ["gate", revision] => ended("gate", gate::run(&root(), revision, By::Time)),
+        ["gate", revision, "--counts"] => ended("gate", gate::run(&root(), revision, By::Counts)),
+        ["gate-planted"] => ended("gate", gate::run_planted(&root(), By::Time)),
+        ["gate-planted", "--counts"] => ended("gate", gate::run_planted(&root(), By::Counts)),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)

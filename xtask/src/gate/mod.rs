@@ -5,6 +5,11 @@
 //! the median of the ratios is over the bound, and so many of the pairs agree that chance would
 //! make them once in a hundred times. Both are asked of wall time, and of processor time with a
 //! closer bound, since it is the steadier of the two.
+//!
+//! Instructions are counted first, where valgrind is here: noise can't touch them, and one run a
+//! job says it. That alone is what a machine is asked for that is too busy to be timed on.
+
+mod instructions;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,8 +25,8 @@ const AGREEING: usize = 13;
 const WALL_MAX: f64 = 1.08;
 /// The same of processor time.
 const CPU_MAX: f64 = 1.05;
-/// MiB of content.
-const MEBIBYTES: &str = "256";
+/// MiB of content to be timed on, and to count instructions on.
+const MEBIBYTES: (&str, &str) = ("256", "16");
 
 /// A job: its name, and its arguments, where `IN`, `ZST` and `OUT` stand for files.
 const JOBS: [(&str, &[&str]); 5] = [
@@ -34,8 +39,17 @@ const JOBS: [(&str, &[&str]); 5] = [
 
 type Result<T> = std::result::Result<T, String>;
 
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Counts alone.
+    Counts,
+    /// Counts, and time.
+    Time,
+}
+
 /// Compares the working tree with `revision`.
-pub(crate) fn run(root: &Path, revision: &str) -> Result<ExitCode> {
+pub(crate) fn run(root: &Path, revision: &str, by: By) -> Result<ExitCode> {
     let folder = folder(root)?;
     let tree = folder.join("baseline");
     let git =
@@ -47,21 +61,21 @@ pub(crate) fn run(root: &Path, revision: &str) -> Result<ExitCode> {
     git(&["worktree", "add", "--quiet", "--detach", path, revision])?;
     let baseline = build(&tree, &folder.join("of-baseline"), "")?;
     let ours = build(root, &root.join("target"), "")?;
-    let slower = compare(root, &folder, &baseline, &ours);
+    let slower = compare(root, &folder, &baseline, &ours, by);
     git(&["worktree", "remove", "--force", path])?;
     Ok(verdict(&slower?))
 }
 
 /// Compares the working tree with itself, slowed down. Succeeds where that is found out; and where
 /// the tree isn't found slower than itself.
-pub(crate) fn run_planted(root: &Path) -> Result<ExitCode> {
+pub(crate) fn run_planted(root: &Path, by: By) -> Result<ExitCode> {
     let folder = folder(root)?;
     let ours = build(root, &root.join("target"), "")?;
     let slow = build(root, &folder.join("slowed-down"), "--cfg ringpack_planted_slow")?;
     println!("the tree against itself:");
-    let same = compare(root, &folder, &ours, &ours)?;
+    let same = compare(root, &folder, &ours, &ours, by)?;
     println!("the tree, slowed down, against itself:");
-    let found = compare(root, &folder, &ours, &slow)?;
+    let found = compare(root, &folder, &ours, &slow, by)?;
     if !same.is_empty() {
         return Err(format!("the tree was found slower than itself at {}", same.join(", ")));
     }
@@ -107,16 +121,56 @@ fn build(tree: &Path, target: &Path, flags: &str) -> Result<PathBuf> {
     Ok(target.join("release/ringpack"))
 }
 
-/// The jobs that `ours` is slower at.
-fn compare(root: &Path, folder: &Path, baseline: &Path, ours: &Path) -> Result<Vec<&'static str>> {
-    let files = Files { folder: folder.join("files") };
-    fs::create_dir_all(&files.folder).map_err(|error| error.to_string())?;
-    let input = files.folder.join("in");
-    if !input.exists() {
-        let mut make = Command::new("cargo");
-        make.args(["run", "--release", "--quiet", "-p", "ringpack-benches", "--bin"]);
-        succeed(make.arg("bench-content").arg("--").arg(&input).arg(MEBIBYTES).current_dir(root))?;
+/// The jobs that `ours` is slower at, or has more to do for.
+fn compare(
+    root: &Path,
+    folder: &Path,
+    baseline: &Path,
+    ours: &Path,
+    by: By,
+) -> Result<Vec<&'static str>> {
+    let mut slower = count(root, folder, baseline, ours, by)?;
+    if by == By::Time {
+        slower.extend(time(root, folder, baseline, ours)?);
     }
+    slower.sort_unstable();
+    slower.dedup();
+    Ok(slower)
+}
+
+/// The jobs that `ours` executes more instructions for.
+fn count(
+    root: &Path,
+    folder: &Path,
+    baseline: &Path,
+    ours: &Path,
+    by: By,
+) -> Result<Vec<&'static str>> {
+    match (instructions::can_be_counted(), by) {
+        (true, _) => {}
+        (false, By::Counts) => {
+            return Err("instructions can't be counted: install valgrind".to_owned());
+        }
+        (false, By::Time) => {
+            println!("  valgrind is not installed: no instructions are counted");
+            return Ok(Vec::new());
+        }
+    }
+    let files = Files::make(root, folder.join("counted"), MEBIBYTES.1)?;
+    let mut slower = Vec::new();
+    for (name, args) in JOBS {
+        let (ratio, is_over) = instructions::compare(&files, baseline, ours, args)?;
+        println!("  {name:<14} instructions {ratio:.4}");
+        if is_over {
+            slower.push(name);
+        }
+    }
+    Ok(slower)
+}
+
+/// The jobs that `ours` takes longer for.
+fn time(root: &Path, folder: &Path, baseline: &Path, ours: &Path) -> Result<Vec<&'static str>> {
+    let files = Files::make(root, folder.join("files"), MEBIBYTES.0)?;
     let mut slower = Vec::new();
     for (name, args) in JOBS {
         // What each needs is there, and neither is the first to touch it.
@@ -155,8 +209,21 @@ struct Time {
 }
 
 impl Files {
-    fn time(&self, program: &Path, args: &[&str]) -> Result<Time> {
-        let mut command = Command::new(program);
+    /// A folder with so many MiB of content.
+    fn make(root: &Path, folder: PathBuf, mebibytes: &str) -> Result<Self> {
+        fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        let input = folder.join("in");
+        if !input.exists() {
+            let mut make = Command::new("cargo");
+            make.args(["run", "--release", "--quiet", "-p", "ringpack-benches", "--bin"]);
+            make.arg("bench-content").arg("--").arg(&input).arg(mebibytes);
+            succeed(make.current_dir(root))?;
+        }
+        Ok(Self { folder })
+    }
+
+    /// Gives a command its arguments, the files in their places.
+    fn give(&self, command: &mut Command, args: &[&str]) {
         for arg in args {
             match *arg {
                 "IN" => command.arg(self.folder.join("in")),
@@ -165,6 +232,11 @@ impl Files {
                 arg => command.arg(arg),
             };
         }
+    }
+
+    fn time(&self, program: &Path, args: &[&str]) -> Result<Time> {
+        let mut command = Command::new(program);
+        self.give(&mut command, args);
         let (cpu, wall) = (cpu_of_children()?, Instant::now());
         succeed(command.stdin(Stdio::null()))?;
         let wall = wall.elapsed().as_secs_f64();

@@ -1,0 +1,121 @@
+//! Many small files: what starting a process and publishing a file cost.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use ringpack::pack::{Input, Output, PackOptions, pack};
+use ringpack::{Cancel, OsDisk};
+use ringpack_benches::content;
+
+use crate::outcome::{Bound, Outcome, Unit};
+use crate::setting::Setting;
+
+/// Bytes of each.
+const LEN: usize = 64 << 10;
+/// Where they are, and where their containers go.
+const MANY: (&str, &str) = ("many", "packed");
+
+/// One process a file, and one for all, one file after another and on all cores; against `zstd` for
+/// all and a sync of each.
+pub(crate) fn many(setting: &Setting) -> io::Result<Vec<Outcome>> {
+    let Setting { files, cores, .. } = *setting;
+    let of = |job: &str, bound| {
+        let against = "zstd for all, and a sync of each";
+        Outcome::new(format!("{files} files of 64 KiB, {job}"), against, bound, Unit::Seconds)
+    };
+    let mut each = of("a process each", Bound::Known);
+    let mut one = of("one process, one after another", Bound::Known);
+    let mut all = of(&format!("one process, {cores} at once"), Bound::AtMost(1.0));
+    let mut start =
+        Outcome::new("a file, a process each", "in one process", Bound::Known, Unit::Millis);
+    make(setting)?;
+    let zstd = setting.has("zstd");
+    for _ in setting.rounds("small files") {
+        let by_processes = timed(
+            setting,
+            |input, output| {
+                let mut process = std::process::Command::new(&setting.ringpack);
+                let status =
+                    process.args(["pack", "-q"]).arg(input).arg("-o").arg(output).status()?;
+                match status.success() {
+                    true => Ok(()),
+                    false => Err(io::Error::other(format!("ringpack: {status}"))),
+                }
+            },
+            1,
+        )?;
+        let by_one = timed(setting, by_library, 1)?;
+        let by_all = timed(setting, by_library, cores)?;
+        let count = f64::from(files);
+        start.pair(by_processes * 1e3 / count, by_one * 1e3 / count);
+        if zstd {
+            let line = format!(
+                "mkdir {1} && zstd -q --filelist list --output-dir-flat {1} && \
+                 sed 's,^{0},{1},;s,$,.zst,' list | xargs sync && sync {1}",
+                MANY.0, MANY.1
+            );
+            let theirs = setting.place.shell(&[], &[MANY.1], &line)?.wall;
+            for (outcome, ours) in
+                [(&mut each, by_processes), (&mut one, by_one), (&mut all, by_all)]
+            {
+                outcome.pair(ours, theirs);
+            }
+        }
+    }
+    setting.place.remove(&[MANY.0, MANY.1, "list"])?;
+    Ok(vec![each, one, all, start])
+}
+
+/// Makes the files, no two alike, and a list of them.
+fn make(setting: &Setting) -> io::Result<()> {
+    let bytes = content(LEN * 1024);
+    let folder = setting.place.path(MANY.0);
+    fs::create_dir(&folder)?;
+    let mut list = io::BufWriter::new(fs::File::create(setting.place.path("list"))?);
+    for number in 0..setting.files {
+        let at = number as usize % 1023 * LEN + number as usize / 1023 * 512 % LEN;
+        fs::write(folder.join(number.to_string()), &bytes[at..at + LEN])?;
+        writeln!(list, "{}/{number}", MANY.0)?;
+    }
+    list.flush()
+}
+
+/// Seconds that packing each file takes, `at_once` at a time.
+fn timed(
+    setting: &Setting,
+    pack: impl Fn(PathBuf, PathBuf) -> io::Result<()> + Sync,
+    at_once: usize,
+) -> io::Result<f64> {
+    setting.place.settle(&[], &[MANY.1])?;
+    let (from, to) = (setting.place.path(MANY.0), setting.place.path(MANY.1));
+    fs::create_dir(&to)?;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let name = |number: usize, folder: &Path| folder.join(number.to_string());
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= setting.files as usize {
+                return Ok(());
+            }
+            setting.place.check()?;
+            pack(name(number, &from), name(number, &to).with_extension("zst"))?;
+        }
+    };
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let started: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        let panicked = |_| Err(io::Error::other("a thread panicked"));
+        started.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
+    })?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn by_library(input: PathBuf, output: PathBuf) -> io::Result<()> {
+    let (from, to) = (Input::Path(input), Output::Path(output));
+    let packed = pack(&OsDisk, from, to, &PackOptions::default(), &Cancel::new());
+    packed.map(drop).map_err(io::Error::other)
+}
