@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ringpack::ErrorKind;
 
-use crate::message;
+use crate::message::{self, Failed};
 use crate::signals::Signals;
 use crate::size::human;
 
@@ -40,52 +40,76 @@ impl From<ringpack::Error> for Failure {
 impl Failure {
     /// Says why, and gives the code.
     pub(crate) fn report(&self, signals: &Signals) -> ExitCode {
-        let code = match self {
-            Self::Engine(error) => return Self::engine(error, signals),
-            Self::Resumable(error, command) => {
-                let Some(bytes) = error.resumable_bytes() else {
-                    return Self::engine(error, signals);
-                };
-                message::error(&error.to_string());
-                let covered = human(bytes);
-                message::note(&format!("{covered} of the input are packed and kept; go on with:"));
-                message::note(&format!("  {command}"));
-                match (error.kind(), signals.received()) {
-                    (ErrorKind::Cancelled, Some(signal)) => 128 + signal,
-                    _ => code(error.kind()),
+        let code = self.code(signals);
+        match self {
+            _ if message::is_json() => self.report_json(code),
+            Self::Engine(error) => Self::report_engine(error, signals),
+            Self::Resumable(error, command) => match error.resumable_bytes() {
+                Some(bytes) => {
+                    message::error(&error.to_string());
+                    let covered = human(bytes);
+                    let how = format!("{covered} of the input are packed and kept; go on with:");
+                    message::note(&how);
+                    message::note(&format!("  {command}"));
                 }
-            }
-            Self::Usage(what) => {
-                message::error(what);
-                USAGE
-            }
-            Self::Other(what) => {
-                message::error(what);
-                FAILURE
-            }
-        };
+                None => Self::report_engine(error, signals),
+            },
+            Self::Usage(what) | Self::Other(what) => message::error(what),
+        }
         ExitCode::from(code)
     }
 
-    fn engine(error: &ringpack::Error, signals: &Signals) -> ExitCode {
-        // Stopped by a signal: the shell's code for it, and its silence.
-        if let (ErrorKind::Cancelled, Some(signal)) = (error.kind(), signals.received()) {
-            return ExitCode::from(128 + signal);
+    /// The code that the program ends with.
+    pub(crate) fn code(&self, signals: &Signals) -> u8 {
+        match self {
+            Self::Engine(error) | Self::Resumable(error, _) => {
+                match (error.kind(), signals.received()) {
+                    // Stopped by a signal: the shell's code for it.
+                    (ErrorKind::Cancelled, Some(signal)) => 128 + signal,
+                    (kind, _) => code(kind),
+                }
+            }
+            Self::Usage(_) => USAGE,
+            Self::Other(_) => FAILURE,
         }
-        if error.kind() != ErrorKind::OutputClosed {
-            message::error(&format!("{error}{}", options(error.kind())));
+    }
+
+    /// Programs are told whatever ended it, a signal or a closed pipe too.
+    fn report_json(&self, code: u8) {
+        match self {
+            Self::Engine(error) => message::failure(&remedied(error), code),
+            Self::Resumable(error, command) => {
+                let remedied = remedied(error);
+                let failed = Failed::engine(&remedied, code);
+                message::json(&match error.resumable_bytes() {
+                    Some(bytes) => failed.resumable(bytes, command),
+                    None => failed,
+                });
+            }
+            Self::Usage(what) => message::json(&Failed::other("usage", what, Some(code))),
+            Self::Other(what) => message::json(&Failed::other("other", what, Some(code))),
         }
-        ExitCode::from(code(error.kind()))
+    }
+
+    fn report_engine(error: &ringpack::Error, signals: &Signals) {
+        let kind = error.kind();
+        // Whoever sent the signal, or closed the pipe, knows.
+        let is_known = kind == ErrorKind::OutputClosed
+            || (kind == ErrorKind::Cancelled && signals.received().is_some());
+        if !is_known {
+            message::error(&remedied(error).to_string());
+        }
     }
 }
 
-/// What to do next by this program's options, of which the engine knows nothing.
-fn options(kind: ErrorKind) -> &'static str {
-    match kind {
+/// The error with what to do next by this program's options, of which the engine knows nothing.
+fn remedied(error: &ringpack::Error) -> ringpack::Error {
+    let error = error.again();
+    match error.kind() {
         ErrorKind::TargetExists => {
-            "; replace it with --force (-f), or name another with --output (-o)"
+            error.hint("replace it with --force (-f), or name another with --output (-o)")
         }
-        _ => "",
+        _ => error,
     }
 }
 

@@ -6,23 +6,32 @@
 mod args;
 mod commands;
 mod exit;
+mod job;
+mod log;
 mod message;
+mod metrics;
 mod names;
+mod progress;
 mod signals;
 mod size;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let args = match args::Args::try_parse_from(args::with_level_flags(std::env::args_os())) {
+    let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
             // Help and version go to standard output with code 0, mistakes to standard error with
             // 2.
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
+            let code = error.exit_code() as u8;
+            if code == exit::USAGE && std::env::args_os().any(|arg| arg == "--json") {
+                message::speak(message::Form::Json);
+                let text = error.render().to_string();
+                message::json(&message::Failed::other("usage", text.trim_end(), Some(code)));
+            } else {
+                let _ = error.print();
+            }
+            return ExitCode::from(code);
         }
     };
     let signals = match signals::Signals::watch() {

@@ -4,6 +4,8 @@
 //! to keep what it has. `SIGTERM` and `SIGHUP` come from a system that needs the job to stop: one
 //! that can be gone on with leaves a checkpoint.
 //!
+//! `SIGUSR1` asks how far the job is.
+//!
 //! The signals are blocked in every thread and taken by one that waits for them, so no code runs in
 //! a handler. `SIGXFSZ` is blocked too: a write beyond the file size limit then fails like any
 //! other instead of killing the program with its partial file in place. A second `SIGINT`, or any
@@ -17,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use ringpack::Cancel;
+
+use crate::progress;
 
 /// How long after the first another signal says that somebody means it.
 const INSISTS: Duration = Duration::from_secs(1);
@@ -34,7 +38,7 @@ impl Signals {
     pub(crate) fn watch() -> io::Result<Self> {
         let mut stopping = SigSet::empty();
         let ignored = ignored();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1] {
             // Ignored from the start, as under nohup, stays ignored; a blocked signal would come.
             if ignored & (1 << (signal as i32 - 1)) == 0 {
                 stopping.add(signal);
@@ -54,6 +58,10 @@ impl Signals {
         std::thread::Builder::new().name("ringpack-signals".to_owned()).spawn(move || {
             let mut first: Option<Instant> = None;
             while let Ok(signal) = stopping.wait() {
+                if signal == Signal::SIGUSR1 {
+                    progress::tell();
+                    continue;
+                }
                 let number = signal as i32 as u8;
                 if let Some(first) = first {
                     if signal == Signal::SIGINT || first.elapsed() >= INSISTS {

@@ -43,7 +43,8 @@
 //! # How it is built
 //! The modules are layers; each knows only those before it:
 //!
-//! - numbers: `limits`, `units`, `error`, `trace`, `cancel`, `eventcount`, `checksum`, `digest`
+//! - numbers: `limits`, `units`, `error`, `trace`, `cancel`, `progress`, `eventcount`, `checksum`,
+//!   `digest`
 //! - `format`: bytes to types and back, without I/O
 //! - `buffer`, `stats`, `ring`: aligned memory, and the only place that knows the kernel
 //! - `spool`, `ordered`, `source`, `chunker`, `codec`, `placement`, `encode`: the stages
@@ -95,6 +96,8 @@ pub mod pipeline;
 pub mod placement;
 #[doc(hidden)]
 pub mod planted;
+#[doc(hidden)]
+pub mod progress;
 pub mod read;
 #[doc(hidden)]
 pub mod ring;
@@ -121,6 +124,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use format::header::{CodecKind, Digest, Header, PlacementKind};
 pub use journal::Checkpoint;
 pub use pipeline::{IoMode, RunReport};
+pub use progress::{Phase, Progress, Seen, Stage};
 pub use read::{ContainerReader, ReadAt};
 pub use ring::file::{Attributes, Disk};
 pub use ring::os::OsDisk;

@@ -25,6 +25,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::buffer::{Buffer, Pool};
 use crate::error::{Error, Result};
+use crate::progress::{Laps, Progress, Stage};
 use crate::ring::{Backend, Completed, Failure, FileSlot, Op, OpKind, Span, Wait};
 
 /// What a claim gave.
@@ -152,6 +153,9 @@ pub struct Worker<T: Task> {
     exhausted: bool,
     next_tag: u64,
     done: Vec<Completed>,
+    laps: Laps,
+    /// What it waits for, if its last turn did nothing.
+    waits_for: Option<Stage>,
 }
 
 struct Claimed<U> {
@@ -166,8 +170,15 @@ enum InputState {
 }
 
 impl<T: Task> Worker<T> {
-    /// A worker that reads into `inputs` and makes its output in `outputs`.
-    pub fn new(task: T, backend: Box<dyn Backend>, inputs: Pool, outputs: Pool) -> Self {
+    /// A worker that reads into `inputs` and makes its output in `outputs`, and tells where its
+    /// time goes.
+    pub fn new(
+        task: T,
+        backend: Box<dyn Backend>,
+        inputs: Pool,
+        outputs: Pool,
+        progress: &Progress,
+    ) -> Self {
         let claims_max = inputs.iter().count().max(1);
         Self {
             task,
@@ -181,6 +192,8 @@ impl<T: Task> Worker<T> {
             exhausted: false,
             next_tag: 0,
             done: Vec::new(),
+            laps: progress.laps(),
+            waits_for: None,
         }
     }
 
@@ -195,6 +208,9 @@ impl<T: Task> Worker<T> {
     /// Fatal for the job. The worker is then to be dropped, which waits for what is in flight.
     pub fn turn(&mut self) -> Result<Turn> {
         self.task.check()?;
+        if let Some(stage) = self.waits_for.take() {
+            self.laps.charge(stage);
+        }
         let mut progress = false;
         while let Some(buffer) = self.task.reclaim() {
             self.outputs.give_back(buffer);
@@ -207,7 +223,9 @@ impl<T: Task> Worker<T> {
         let workable = self.is_workable();
         let wait = if workable { Wait::No } else { Wait::ForOne };
         if self.backend.in_flight() > 0 {
+            let lacking = self.lacking();
             let turned = self.backend.turn(wait, &mut self.done);
+            self.charge_turn(wait, lacking);
             turned.map_err(|error| {
                 Error::from_io(crate::ErrorKind::Output, "the ring failed", error)
             })?;
@@ -221,8 +239,36 @@ impl<T: Task> Worker<T> {
         Ok(match (self.exhausted && idle, progress) {
             (true, _) => Turn::Done,
             (false, true) => Turn::Progress,
-            (false, false) => Turn::Idle,
+            (false, false) => {
+                self.waits_for = Some(self.lacking());
+                Turn::Idle
+            }
         })
+    }
+
+    /// What the worker waits for where there is nothing to transform: something read, or a buffer
+    /// or a place for what is written.
+    fn lacking(&self) -> Stage {
+        match self.claimed.front() {
+            Some(Claimed { state: InputState::Reading, .. }) => Stage::Read,
+            Some(_) => Stage::Write,
+            None if self.placing.is_empty() && self.writing.is_empty() => Stage::Read,
+            None => Stage::Write,
+        }
+    }
+
+    /// Charges the time that a call of the backend took: to what was waited for, or where there was
+    /// other work, to what the call did by the way.
+    fn charge_turn(&mut self, wait: Wait, lacking: Stage) {
+        if wait == Wait::ForOne {
+            return self.laps.charge(lacking);
+        }
+        let count = |kind| self.done.iter().filter(|done| done.kind == kind).count() as u64;
+        let (reads, writes) = (count(OpKind::Read), count(OpKind::Write));
+        match (reads, writes) {
+            (0, 0) => self.laps.charge(lacking),
+            (reads, writes) => self.laps.split(reads, writes),
+        }
     }
 
     fn is_workable(&self) -> bool {
@@ -342,6 +388,7 @@ impl<T: Task> Worker<T> {
         // W1: input and output are this worker's own.
         let bytes = input.as_mut().map(|buffer| &mut buffer[..]);
         self.task.transform(&mut unit, bytes, &mut output)?;
+        self.laps.charge(Stage::Work);
         if let Some(buffer) = input {
             self.inputs.give_back(buffer);
         }

@@ -391,9 +391,15 @@ impl Lab {
         let replace = replace || scenario.is_new(disk);
         let schedule = scenario.schedule();
         let result = if way == Way::Resume {
-            let threads = None;
-            let options =
-                ResumeOptions { replace, checkpoints, observer, io, threads, direct, spool_memory };
+            let options = ResumeOptions {
+                replace,
+                checkpoints,
+                observer,
+                io,
+                direct,
+                spool_memory,
+                ..ResumeOptions::default()
+            };
             let mut input = |open: &_| recorded_input(open);
             resume_scheduled(&watched, Path::new(OUT), &mut input, &options, cancel, &schedule)
         } else {

@@ -10,6 +10,7 @@ pub mod mount;
 pub mod mutant;
 pub mod oracle;
 pub mod processes;
+pub mod schema;
 pub mod source;
 pub mod watched;
 

@@ -32,7 +32,15 @@ impl Running {
     /// # Panics
     /// Where it can't be started.
     pub fn start(command: &mut Command) -> Self {
-        let child = command.stderr(Stdio::piped()).spawn();
+        Self::with(command.stderr(Stdio::piped()))
+    }
+
+    /// Starts it, its standard streams as they are set.
+    ///
+    /// # Panics
+    /// Where it can't be started.
+    pub fn with(command: &mut Command) -> Self {
+        let child = command.spawn();
         Self(Some(child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))))
     }
 

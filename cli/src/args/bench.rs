@@ -25,7 +25,7 @@ pub(crate) struct Bench {
     /// Length of a chunk: a power of two from 64K to 64M
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size::chunk_log2)]
     pub(crate) chunk_size: u8,
-    /// As JSON: seconds and bytes
+    /// As JSON, an object on a line: seconds and bytes
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

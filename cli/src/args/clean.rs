@@ -11,4 +11,7 @@ pub(crate) struct Clean {
     /// Say what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    /// Report as JSON, an object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub(crate) struct Info {
     /// Container to describe
     pub(crate) input: PathBuf,
-    /// As JSON, sizes in bytes
+    /// As JSON, an object on a line, sizes in bytes
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 /// Options of `pack` and `bench` whose value is an argument of its own.
-const WITH_VALUE: [&str; 14] = [
+const WITH_VALUE: [&str; 16] = [
     "-o",
     "--output",
     "--level",
@@ -18,6 +18,8 @@ const WITH_VALUE: [&str; 14] = [
     "--dir",
     "--size",
     "--rounds",
+    "--progress",
+    "--metrics-file",
 ];
 
 /// The arguments with zstd's level flags, -1 to -19, spelled out as `--level`, which `pack`

@@ -11,7 +11,9 @@ mod shared;
 mod unpack;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::Bench;
 pub(crate) use cat::Cat;
@@ -20,7 +22,7 @@ pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
 pub(crate) use pack::{Digest, Pack, Placement};
 pub(crate) use resume::Resume;
-pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, Talk};
+pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, ProgressMode, Talk};
 pub(crate) use unpack::Unpack;
 pub(crate) use verify::Verify;
 
@@ -36,16 +38,46 @@ Exit codes:
    7  the output exists already      129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
                                      141  the reader of the output went away";
 
+const ENVIRONMENT: &str = "\
+Environment:
+  RINGPACK_THREADS, RINGPACK_LEVEL, RINGPACK_IO, RINGPACK_PROGRESS, RINGPACK_METRICS_FILE
+      stand in for the options of these names; what is typed counts more
+  RINGPACK_LOG   what is logged, as debug or ringpack=info
+  NO_COLOR       no colours, if it is not empty
+  TMPDIR         where scratch files stand if the output is a stream";
+
+/// What stands below the help: the exit codes and the environment.
+fn help_after() -> String {
+    format!("{EXIT_CODES}\n\n{ENVIRONMENT}")
+}
+
 /// Packs big data into one compressed, checksummed, seekable container, at the speed of the device.
 ///
 /// A container is a Zstandard file: zstd -d restores it too. It appears under its name whole and
 /// durable, or not at all.
 #[derive(Debug, Parser)]
-#[command(name = "ringpack", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "ringpack", version, after_help = help_after(), max_term_width = 100)]
 pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Reads the arguments.
+///
+/// # Errors
+/// Those of clap: wrong arguments, and help and version, which are printed instead.
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Args, clap::Error> {
+    let args = with_level_flags(args);
+    let mut command = Args::command();
+    // A level in the environment is a default, which `--store` may well contradict.
+    if args.iter().any(|arg| arg == "--store") {
+        let leave = |arg: clap::Arg| arg.env(None::<&str>);
+        for name in ["pack", "bench"] {
+            command = command.mut_subcommand(name, |command: Clap| command.mut_arg("level", leave));
+        }
+    }
+    Args::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
 /// What to do.
@@ -86,10 +118,7 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
     use std::path::PathBuf;
-
-    use clap::CommandFactory;
 
     use super::*;
 

@@ -1,6 +1,8 @@
 //! Options that several commands have.
 
-use clap::ValueEnum;
+use std::path::PathBuf;
+
+use clap::{ArgAction, ValueEnum};
 
 use crate::size;
 
@@ -8,7 +10,8 @@ use crate::size;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Encoding {
     /// Compression level, also as -1 to -19 [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, value_name = "N", env = "RINGPACK_LEVEL", hide_env_values = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
     pub(crate) level: Option<i32>,
     /// Don't compress
     #[arg(long, conflicts_with = "level")]
@@ -37,9 +40,11 @@ pub(crate) struct Checkpoints {
 pub(crate) struct Io {
     /// Worker threads; 0 is one a core
     #[arg(short = 'T', long, value_name = "N", default_value = "0")]
+    #[arg(env = "RINGPACK_THREADS", hide_env_values = true)]
     pub(crate) threads: usize,
     /// How to read and write
     #[arg(long = "io", value_enum, default_value_t = IoMode::Auto)]
+    #[arg(env = "RINGPACK_IO", hide_env_values = true)]
     pub(crate) mode: IoMode,
     /// Go through the page cache
     #[arg(long)]
@@ -52,9 +57,39 @@ pub(crate) struct Talk {
     /// Say nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Say what was done and how
-    #[arg(short, long, conflicts_with = "quiet")]
-    pub(crate) verbose: bool,
+    /// Say what was done and how; -vv logs each job too, -vvv each checkpoint
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Show progress: a bar on a terminal; with always, lines elsewhere; json is for programs
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ProgressMode::Auto)]
+    #[arg(env = "RINGPACK_PROGRESS", hide_env_values = true)]
+    pub(crate) progress: ProgressMode,
+    /// Report as JSON, an object a line, on standard output (standard error if that has the output)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write metrics there when it ends, for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE", env = "RINGPACK_METRICS_FILE", hide_env_values = true)]
+    pub(crate) metrics_file: Option<PathBuf>,
+}
+
+impl Talk {
+    /// Whether it is said what was done and how.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A bar, if standard error is a terminal
+    Auto,
+    /// A bar there, a line a second elsewhere
+    Always,
+    /// Nothing
+    Never,
+    /// An object a second on standard error
+    Json,
 }
 
 /// How to read and write.

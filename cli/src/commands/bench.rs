@@ -34,7 +34,7 @@ pub(crate) fn run(args: &args::Bench, cancel: &Cancel) -> Result<ExitCode, Failu
     for warning in report.run.warnings.iter().filter(|_| !args.quiet) {
         message::warning(warning);
     }
-    let text = if args.json { json(&report)? } else { table(&options, &report) };
+    let text = if args.json { json("bench", &report)? } else { table(&options, &report) };
     print(&text)
 }
 

@@ -34,7 +34,7 @@ struct Summary {
 pub(crate) fn run(args: &args::Info) -> Result<ExitCode, Failure> {
     let container = Container::open(&OsDisk, &args.input, false)?;
     let summary = Summary::new(args.input.display().to_string(), container.header());
-    let text = if args.json { json(&summary)? } else { summary.human() };
+    let text = if args.json { json("info", &summary)? } else { summary.human() };
     print(&text)
 }
 

@@ -19,31 +19,104 @@ use std::time::{Duration, SystemTime};
 
 use ringpack::commit::Cadence;
 use ringpack::limits;
-use ringpack::pack::{Codec, Observer, PackReport};
+use ringpack::pack::{Codec, PackReport};
 use ringpack::pipeline::{IoMode, RunReport};
+use ringpack::ring::Tier;
 use ringpack::ring::file::{Disk, FileKind, Status};
 use ringpack::ring::os::OsDisk;
+use ringpack::stats::RingCounters;
 use serde::Serialize;
 
 use crate::args::{self, Args, Command, Talk};
 use crate::exit::Failure;
-use crate::message;
+use crate::job::{Course, Job, Jobs};
+use crate::log;
+use crate::message::{self, Form};
+use crate::metrics;
 use crate::signals::Signals;
 use crate::size::human;
 
 /// Runs the command.
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
     let cancel = signals.cancel();
-    match args.command {
-        Command::Pack(args) => pack::run(&args, signals),
-        Command::Resume(args) => resume::run(&args, signals),
-        Command::Unpack(args) => unpack::run(&args, cancel),
-        Command::Verify(args) => verify::run(&args, cancel),
-        Command::Cat(args) => cat::run(&args, cancel),
-        Command::Info(args) => info::run(&args),
-        Command::Clean(args) => clean::run(&args),
-        Command::Bench(args) => bench::run(&args, cancel),
+    message::speak(form(&args.command));
+    let talk = talk(&args.command);
+    log::start(talk.map_or(0, |talk| talk.verbose))?;
+    match &args.command {
+        Command::Pack(args) => {
+            let path = pack::output_path(args);
+            accompany("pack", &path, &args.talk, signals, |jobs| pack::run(args, signals, jobs))
+        }
+        Command::Resume(args) => {
+            let run = |jobs: &Jobs| resume::run(args, signals, jobs);
+            accompany("resume", &args.target, &args.talk, signals, run)
+        }
+        Command::Unpack(args) => {
+            let run = |jobs: &Jobs| unpack::run(args, cancel, jobs);
+            accompany("unpack", &args.input, &args.talk, signals, run)
+        }
+        Command::Verify(args) => {
+            let run = |jobs: &Jobs| verify::run(args, cancel, jobs);
+            accompany("verify", &args.inputs[0], &args.talk, signals, run)
+        }
+        Command::Cat(args) => cat::run(args, cancel),
+        Command::Info(args) => info::run(args),
+        Command::Clean(args) => clean::run(args),
+        Command::Bench(args) => bench::run(args, cancel),
     }
+}
+
+/// The options on how much is said, of those commands that have them.
+fn talk(command: &Command) -> Option<&Talk> {
+    match command {
+        Command::Pack(args) => Some(&args.talk),
+        Command::Resume(args) => Some(&args.talk),
+        Command::Unpack(args) => Some(&args.talk),
+        Command::Verify(args) => Some(&args.talk),
+        _ => None,
+    }
+}
+
+/// Who is spoken to, and where.
+fn form(command: &Command) -> Form {
+    let (json, has_output) = match command {
+        Command::Pack(args) => (args.talk.json, pack::is_to_stdout(args)),
+        Command::Unpack(args) => (args.talk.json, unpack::is_to_stdout(args)),
+        Command::Resume(args) => (args.talk.json, false),
+        Command::Verify(args) => (args.talk.json, false),
+        Command::Info(args) => (args.json, false),
+        Command::Clean(args) => (args.json, false),
+        Command::Bench(args) => (args.json, false),
+        _ => (false, false),
+    };
+    match (json, has_output) {
+        (true, true) => Form::JsonAside,
+        (true, false) => Form::Json,
+        (false, _) => Form::Lines,
+    }
+}
+
+/// Runs a command whose jobs are watched, and writes the metrics of them, however they end.
+fn accompany(
+    command: &'static str,
+    path: &Path,
+    talk: &Talk,
+    signals: &Signals,
+    run: impl FnOnce(&Jobs) -> Result<ExitCode, Failure>,
+) -> Result<ExitCode, Failure> {
+    if let Some(file) = &talk.metrics_file {
+        metrics::check(file)?;
+    }
+    let jobs = Jobs::new(command, talk);
+    let result = run(&jobs);
+    if let Some(file) = &talk.metrics_file {
+        let code = result.as_ref().map_or_else(|failure| failure.code(signals), |_| 0);
+        if let Err(error) = metrics::write(file, &jobs.end(code, path)) {
+            // What was done is done: its code says so. That nothing is heard of it is heard of.
+            message::warning(&format!("the metrics are missing: {error}"));
+        }
+    }
+    result
 }
 
 impl args::Io {
@@ -86,15 +159,6 @@ impl args::Checkpoints {
         })
     }
 
-    fn observer(&self, talk: &Talk) -> Observer {
-        if !talk.verbose {
-            return Observer::default();
-        }
-        Observer::new(|checkpoint| {
-            message::note(&format!("checkpoint: {} durable", human(checkpoint.bytes)));
-        })
-    }
-
     /// Has signals leave a checkpoint where that is wanted.
     fn tell(&self, signals: &Signals) {
         if self.keep_partial {
@@ -128,23 +192,79 @@ fn quoted(path: &Path) -> String {
     }
 }
 
+/// What packing came to, for programs. Sizes are in bytes.
+#[derive(Serialize)]
+struct Packed<'a> {
+    #[serde(flatten)]
+    course: Course,
+    input: &'a str,
+    output: &'a str,
+    content_size: u64,
+    file_size: u64,
+    ratio: Option<f64>,
+    chunk_size: u64,
+    chunk_count: u64,
+    holes: u64,
+    resumed_bytes: u64,
+    content_crc32c: String,
+    blake3: Option<String>,
+    #[serde(flatten)]
+    how: How<'a>,
+}
+
+/// How a job was done, for programs.
+#[derive(Serialize)]
+struct How<'a> {
+    threads: usize,
+    tier: Option<Tier>,
+    direct_input: Option<bool>,
+    direct_output: Option<bool>,
+    counters: &'a RingCounters,
+}
+
+impl<'a> How<'a> {
+    fn new(run: &'a RunReport, direct_input: Option<bool>, direct_output: Option<bool>) -> Self {
+        let &RunReport { threads, tier, ref counters, .. } = run;
+        Self { threads, tier, direct_input, direct_output, counters }
+    }
+}
+
 /// Says what packing came to.
-fn note_packed(talk: &Talk, input: &str, output: &str, report: &PackReport) {
+fn note_packed(talk: &Talk, job: &mut Job, input: &str, output: &str, report: &PackReport) {
+    let header = &report.header;
+    job.note_size(header.file_size);
+    if talk.json {
+        message::json(&Packed {
+            course: job.course(),
+            input,
+            output,
+            content_size: header.content_size,
+            file_size: header.file_size,
+            ratio: ratio(header.file_size, header.content_size),
+            chunk_size: header.chunk_len(),
+            chunk_count: header.chunk_count,
+            holes: report.holes,
+            resumed_bytes: report.resumed.map_or(0, |resumed| resumed.adopted_bytes),
+            content_crc32c: format!("{:08x}", header.content_crc32c),
+            blake3: header.digest.hex(),
+            how: How::new(&report.run, report.direct_input, report.direct_output),
+        });
+    }
     note(talk, || {
-        let header = &report.header;
         let ratio = 100.0 * header.file_size as f64 / header.content_size.max(1) as f64;
         let (raw, packed) = (human(header.content_size), human(header.file_size));
         let mut text = format!("{input}: {raw} -> {packed} ({ratio:.2}%), {output}");
         if let Some(resumed) = report.resumed {
             text += &format!("\n  {} of it from before", human(resumed.adopted_bytes));
         }
-        if !talk.verbose {
+        if !talk.is_verbose() {
             return text;
         }
         let sides =
             format!("input {}, output {}", way(report.direct_input), way(report.direct_output));
         let how = how(&sides, &report.run);
-        format!("{text}\n  {} of holes not read\n{how}", human(report.holes))
+        let course = job.course().text();
+        format!("{text}\n  {} of holes not read\n{how}\n{course}", human(report.holes))
     });
 }
 
@@ -170,9 +290,21 @@ fn print(text: &str) -> Result<ExitCode, Failure> {
 }
 
 /// A report as programs read it.
-fn json(report: &impl Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(report);
+fn json(command: &'static str, report: &impl Serialize) -> Result<String, Failure> {
+    #[derive(Serialize)]
+    struct Summary<'a, T> {
+        message_type: &'static str,
+        command: &'static str,
+        #[serde(flatten)]
+        report: &'a T,
+    }
+    let text = serde_json::to_string(&Summary { message_type: "summary", command, report });
     Ok(text.map_err(|error| Failure::Other(error.to_string()))? + "\n")
+}
+
+/// The container's length over the content's.
+fn ratio(file_size: u64, content_size: u64) -> Option<f64> {
+    (content_size > 0).then(|| file_size as f64 / content_size as f64)
 }
 
 fn duplicate(fd: impl AsFd) -> Result<fs::File, Failure> {
@@ -191,7 +323,7 @@ fn warn(run: &RunReport, talk: &Talk) {
 
 /// Says what was done, if anyone wants to know.
 fn note(talk: &Talk, text: impl FnOnce() -> String) {
-    if !talk.quiet && (talk.verbose || message::is_watched()) {
+    if !talk.quiet && (talk.is_verbose() || message::is_watched()) {
         message::note(&text());
     }
 }

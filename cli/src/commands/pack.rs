@@ -2,6 +2,7 @@
 
 use std::io::stdin;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ringpack::format::header::PlacementKind;
@@ -13,10 +14,25 @@ use super::{
 };
 use crate::args;
 use crate::exit::Failure;
+use crate::job::{Jobs, STANDARD_OUTPUT};
 use crate::names;
 use crate::signals::Signals;
 
-pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Failure> {
+/// Whether the container goes to standard output.
+pub(crate) fn is_to_stdout(args: &args::Pack) -> bool {
+    let from_stdin = names::is_standard_stream(&args.input);
+    args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_stream)
+}
+
+/// What is written: a file, or standard output.
+pub(crate) fn output_path(args: &args::Pack) -> PathBuf {
+    if is_to_stdout(args) {
+        return STANDARD_OUTPUT.into();
+    }
+    args.output.clone().unwrap_or_else(|| names::packed(&args.input))
+}
+
+pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<ExitCode, Failure> {
     args.checkpoints.tell(signals);
     let from_stdin = names::is_standard_stream(&args.input);
     if from_stdin && args.rm {
@@ -27,8 +43,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
     } else {
         Input::Path(args.input.clone())
     };
-    let to_stdout =
-        args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_stream);
+    let to_stdout = is_to_stdout(args);
     if to_stdout && args.resume {
         let what = "--resume needs an output file: there is nothing to go on with in a pipe";
         return Err(Failure::Usage(what.to_owned()));
@@ -36,12 +51,13 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
     if args.rm {
         check_removable(&args.input, to_stdout)?;
     }
-    let path = args.output.clone().unwrap_or_else(|| names::packed(&args.input));
-    let (output, output_name) = if to_stdout {
-        (Output::Stream(standard_output(args.force)?), "standard output".to_owned())
+    let path = output_path(args);
+    let output = if to_stdout {
+        Output::Stream(standard_output(args.force)?)
     } else {
-        (Output::Path(path.clone()), path.display().to_string())
+        Output::Path(path.clone())
     };
+    let mut job = jobs.begin(&path);
     let options = PackOptions {
         codec: args.encoding.codec(),
         chunk_log2: args.chunk_size,
@@ -53,16 +69,20 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
         replace: args.force,
         checkpoints: args.checkpoints.cadence(),
         resume: args.resume,
-        observer: args.checkpoints.observer(&args.talk),
+        observer: job.observer(),
+        progress: job.progress(),
         io: args.io.mode(),
         threads: args.io.threads(),
         direct: !args.io.no_direct,
         ..PackOptions::default()
     };
-    let report = pack(&OsDisk, input, output, &options, signals.cancel())
-        .map_err(|error| Failure::Resumable(error, resume_command(&path, from_stdin)))?;
+    let packed = pack(&OsDisk, input, output, &options, signals.cancel());
+    job.over();
+    let report =
+        packed.map_err(|error| Failure::Resumable(error, resume_command(&path, from_stdin)))?;
     warn(&report.run, &args.talk);
-    note_packed(&args.talk, &args.input.display().to_string(), &output_name, &report);
+    let (input, output) = (args.input.display().to_string(), path.display().to_string());
+    note_packed(&args.talk, &mut job, &input, &output, &report);
     if args.rm {
         remove_source(&args.input, report.source)?;
     }

@@ -11,15 +11,22 @@ use ringpack::ring::os::OsDisk;
 use super::{duplicate, note_packed, resume_command, warn};
 use crate::args;
 use crate::exit::Failure;
+use crate::job::Jobs;
 use crate::names;
 use crate::signals::Signals;
 
-pub(crate) fn run(args: &args::Resume, signals: &Signals) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    args: &args::Resume,
+    signals: &Signals,
+    jobs: &Jobs,
+) -> Result<ExitCode, Failure> {
     args.checkpoints.tell(signals);
+    let mut job = jobs.begin(&args.target);
     let options = ResumeOptions {
         replace: args.force,
         checkpoints: args.checkpoints.cadence(),
-        observer: args.checkpoints.observer(&args.talk),
+        observer: job.observer(),
+        progress: job.progress(),
         io: args.io.mode(),
         threads: args.io.threads(),
         direct: !args.io.no_direct,
@@ -43,10 +50,11 @@ pub(crate) fn run(args: &args::Resume, signals: &Signals) -> Result<ExitCode, Fa
         Ok(input)
     };
     let resumed = resume(&OsDisk, &args.target, &mut input, &options, signals.cancel());
+    job.over();
     let report = resumed
         .map_err(|error| Failure::Resumable(error, resume_command(&args.target, from_stdin)))?;
     warn(&report.run, &args.talk);
-    note_packed(&args.talk, &name, &args.target.display().to_string(), &report);
+    note_packed(&args.talk, &mut job, &name, &args.target.display().to_string(), &report);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,21 +7,30 @@ use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::verify::{VerifyOptions, verify};
 
-use super::{how, note, warn, way};
+use serde::Serialize;
+
+use super::{How, how, note, warn, way};
 use crate::args;
 use crate::exit::{self, Failure};
+use crate::job::{Course, Job, Jobs};
 use crate::message;
 use crate::size::human;
 
 /// Checks every container named; the code is that of the worst found.
-pub(crate) fn run(args: &args::Verify, cancel: &Cancel) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &args::Verify, cancel: &Cancel, jobs: &Jobs) -> Result<ExitCode, Failure> {
     let mut code = 0;
     for input in &args.inputs {
-        match check(input, args, cancel) {
-            Ok(found) => code = code.max(found),
+        let mut job = jobs.begin(input);
+        match check(input, args, cancel, &mut job) {
+            Ok(found) => {
+                job.note_code(found);
+                code = code.max(found);
+            }
             Err(Failure::Engine(error)) if args.inputs.len() > 1 && !cancel.is_cancelled() => {
-                message::error(&error.to_string());
-                code = code.max(exit::code(error.kind()));
+                let found = exit::code(error.kind());
+                message::failure(&error, found);
+                job.note_code(found);
+                code = code.max(found);
             }
             Err(failure) => return Err(failure),
         }
@@ -29,19 +38,52 @@ pub(crate) fn run(args: &args::Verify, cancel: &Cancel) -> Result<ExitCode, Fail
     Ok(ExitCode::from(code))
 }
 
-fn check(input: &Path, args: &args::Verify, cancel: &Cancel) -> Result<u8, Failure> {
+/// What verifying found, for programs. Sizes are in bytes.
+#[derive(Serialize)]
+struct Verified<'a> {
+    #[serde(flatten)]
+    course: Course,
+    input: &'a str,
+    intact: bool,
+    decoded: bool,
+    content_size: u64,
+    file_size: u64,
+    chunk_count: u64,
+    damage_count: u64,
+    #[serde(flatten)]
+    how: How<'a>,
+}
+
+fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> Result<u8, Failure> {
     let options = VerifyOptions {
         decode: args.decode,
         io: args.io.mode(),
         threads: args.io.threads(),
         direct: !args.io.no_direct,
+        progress: job.progress(),
     };
-    let report = verify(&OsDisk, input, &options, cancel)?;
+    let verified = verify(&OsDisk, input, &options, cancel);
+    job.over();
+    let report = verified?;
+    job.note_size(report.file_size);
+    job.note_damages(report.damage_count);
     warn(&report.run, &args.talk);
     for damage in &report.damages {
-        message::error(&damage.to_string());
+        message::failure(damage, exit::DAMAGED);
     }
-    if report.damage_count > 1 {
+    if args.talk.json {
+        message::json(&Verified {
+            course: job.course(),
+            input: &input.display().to_string(),
+            intact: report.damage_count == 0,
+            decoded: args.decode,
+            content_size: report.content_size,
+            file_size: report.file_size,
+            chunk_count: report.chunk_count,
+            damage_count: report.damage_count,
+            how: How::new(&report.run, Some(report.direct), None),
+        });
+    } else if report.damage_count > 1 {
         let name = input.display();
         let (count, chunks) = (report.damage_count, report.chunk_count);
         message::error(&format!("{name}: {count} damages in {chunks} chunks"));
@@ -57,10 +99,11 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel) -> Result<u8, Failu
             human(report.file_size),
             report.chunk_count
         );
-        if !args.talk.verbose {
+        if !args.talk.is_verbose() {
             return summary;
         }
-        format!("{summary}\n{}", how(&format!("input {}", way(Some(report.direct))), &report.run))
+        let how = how(&format!("input {}", way(Some(report.direct))), &report.run);
+        format!("{summary}\n{how}\n{}", job.course().text())
     });
     Ok(0)
 }

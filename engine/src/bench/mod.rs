@@ -245,7 +245,7 @@ impl Jobs<'_> {
 
     fn verify(&self) -> Result<()> {
         let BenchOptions { io, threads, direct, .. } = *self.options;
-        let options = VerifyOptions { decode: false, io, threads, direct };
+        let options = VerifyOptions { io, threads, direct, ..VerifyOptions::default() };
         let found = verify(self.disk, &self.scratch.container(), &options, self.cancel)?;
         match found.damages.into_iter().next() {
             Some(damage) => Err(damage),

@@ -193,7 +193,7 @@ pub fn pack_scheduled(
     schedule: &Schedule,
 ) -> Result<PackReport> {
     options.check()?;
-    let shared = Shared::new(cancel);
+    let shared = Shared::watched(cancel, &options.progress);
     let (stream_path, name) = (stream_path(&input), input.name());
     let source = open_input(disk, input, options, &shared)?;
     let job = Job::new(disk, source, stream_path, options, schedule, shared);
@@ -344,6 +344,9 @@ impl<'a> Job<'a> {
         let (channel, receiver) = Channel::new(schedule.workers());
         let make_task = || PackTask::new(work, self.options.codec, channel.sender());
         let mut content_size = size;
+        let progress = self.shared.progress();
+        let covered = if self.compares { 0 } else { work.known.covered().bytes };
+        progress.begin(Some(size).filter(|&size| size != u64::MAX), covered);
         let report = std::thread::scope(|scope| {
             let reader = match (&self.source, &work.supply) {
                 (Opened::Stream(pipe), Supply::Stream(feed)) => {
@@ -374,6 +377,7 @@ impl<'a> Job<'a> {
         if let Opened::Positional(source) = &self.source {
             source.check_unchanged()?;
         }
+        progress.finish(content_size);
         Ok((content_size, report))
     }
 
@@ -447,6 +451,7 @@ impl<'a> Job<'a> {
             run.warn(what.to_owned());
         }
         let source = self.is_regular().map(|source| *source.status());
+        self.shared.progress().done();
         PackReport { header, source, direct_input, direct_output, holes, resumed: None, run }
     }
 

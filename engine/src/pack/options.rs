@@ -9,6 +9,7 @@ use crate::format::layout::{self, Geometry};
 use crate::format::recipe::Recipe;
 use crate::limits;
 use crate::pipeline::IoMode;
+use crate::progress::Progress;
 
 /// Options of packing.
 ///
@@ -51,6 +52,9 @@ pub struct PackOptions {
     /// Who is told of checkpoints.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
+    /// Where to tell how far it is.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub progress: Progress,
     /// Which backend to use.
     pub io: IoMode,
     /// Worker threads; as many as the process has cores where `None`.
@@ -73,6 +77,7 @@ impl Default for PackOptions {
             checkpoints: Some(Cadence::default()),
             resume: false,
             observer: Observer::default(),
+            progress: Progress::default(),
             io: IoMode::Auto,
             threads: None,
             direct: true,

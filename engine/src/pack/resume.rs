@@ -28,6 +28,7 @@ use crate::format::record::{Open, SourceKind};
 use crate::journal::Checkpoint;
 use crate::known::{Known, ReadBack};
 use crate::pipeline::{IoMode, Schedule, Shared};
+use crate::progress::Progress;
 use crate::ring::file::{Disk, Replace};
 use crate::trace;
 
@@ -54,6 +55,9 @@ pub struct ResumeOptions {
     /// Who is told of checkpoints.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
+    /// Where to tell how far it is.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub progress: Progress,
     /// Which backend to use.
     pub io: IoMode,
     /// Worker threads; as many as the process has cores where `None`.
@@ -66,9 +70,18 @@ pub struct ResumeOptions {
 
 impl Default for ResumeOptions {
     fn default() -> Self {
-        let PackOptions { checkpoints, observer, io, threads, direct, spool_memory, .. } =
-            PackOptions::default();
-        Self { replace: false, checkpoints, observer, io, threads, direct, spool_memory }
+        let PackOptions {
+            replace,
+            checkpoints,
+            observer,
+            progress,
+            io,
+            threads,
+            direct,
+            spool_memory,
+            ..
+        } = PackOptions::default();
+        Self { replace, checkpoints, observer, progress, io, threads, direct, spool_memory }
     }
 }
 
@@ -125,7 +138,7 @@ pub fn resume_scheduled(
     }
     let pack_options = pack_options(open, options);
     pack_options.check()?;
-    let shared = Shared::new(cancel);
+    let shared = Shared::watched(cancel, &pack_options.progress);
     let input = input(open)?;
     let (stream_path, name) = (super::stream_path(&input), input.name());
     let source = open_input(disk, input, &pack_options, &shared)?;
@@ -158,8 +171,9 @@ pub(super) fn another_input(what: impl Into<Cow<'static, str>>) -> Error {
 
 /// The options of the interrupted run.
 fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
-    let ResumeOptions { replace, checkpoints, observer, io, threads, direct, spool_memory } =
-        options.clone();
+    let options = options.clone();
+    let ResumeOptions { replace, checkpoints, observer, progress, io, threads, direct, .. } =
+        options;
     let recipe = open.recipe;
     PackOptions {
         codec: Codec::of(recipe.codec, recipe.level),
@@ -171,10 +185,11 @@ fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
         checkpoints,
         resume: true,
         observer,
+        progress,
         io,
         threads,
         direct,
-        spool_memory,
+        spool_memory: options.spool_memory,
     }
 }
 

@@ -229,6 +229,11 @@ impl<'a> PackTask<'a> {
         }
     }
 
+    /// Tells that an extent is through.
+    fn tell(&self, unit: &Unit) {
+        self.work.shared.progress().extent(unit.raw.raw_len(), unit.len);
+    }
+
     fn send(&self, event: Event) -> Result<()> {
         let gone = |_| Error::new(ErrorKind::Cancelled, "the job was cancelled");
         self.events.send(event).map_err(gone)
@@ -385,6 +390,7 @@ impl Task for PackTask<'_> {
             zeros: unit.len - unit.write_len as u64,
             back: self.back.clone(),
         };
+        self.tell(&unit);
         self.send(Event::HandedOver(self.written(&unit), handed_over))
     }
 
@@ -393,6 +399,7 @@ impl Task for PackTask<'_> {
     }
 
     fn complete(&mut self, unit: Unit) -> Result<()> {
+        self.tell(&unit);
         if unit.known.is_some() {
             return self.send(Event::Compared { only_digest: unit.only_digest });
         }

@@ -252,7 +252,7 @@ impl Crew<'_> {
         if !report.tier.as_ref().is_some_and(least) {
             report.tier = Some(tier);
         }
-        Ok(Worker::new(task, backend, inputs, outputs))
+        Ok(Worker::new(task, backend, inputs, outputs, self.shared.progress()))
     }
 
     fn backend(

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cancel::{Cancel, Registration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eventcount::EventCount;
+use crate::progress::Progress;
 use crate::trace;
 
 /// What tells all threads of a job to stop.
@@ -18,6 +19,7 @@ pub struct Shared {
     first: Mutex<Option<Error>>,
     event: Arc<EventCount>,
     context: trace::Context,
+    progress: Progress,
     /// The owner's token outlives the job; this is taken back when the job ends.
     _owner: Registration,
 }
@@ -26,6 +28,12 @@ impl Shared {
     /// The state of a job that `cancel` may stop.
     #[must_use]
     pub fn new(cancel: &Cancel) -> Arc<Self> {
+        Self::watched(cancel, &Progress::default())
+    }
+
+    /// As [`Self::new`], of a job that tells how far it is.
+    #[must_use]
+    pub fn watched(cancel: &Cancel, progress: &Progress) -> Arc<Self> {
         let event = Arc::new(EventCount::default());
         let stop = Cancel::new();
         let wake = Arc::clone(&event);
@@ -36,13 +44,20 @@ impl Shared {
             if asked.is_suspended() { pass_on.suspend() } else { pass_on.cancel() }
         });
         let context = trace::Context::current();
-        Arc::new(Self { stop, first: Mutex::new(None), event, context, _owner: owner })
+        let (first, progress) = (Mutex::new(None), progress.clone());
+        Arc::new(Self { stop, first, event, context, progress, _owner: owner })
     }
 
     /// The event count of the job.
     #[must_use]
     pub fn event(&self) -> &Arc<EventCount> {
         &self.event
+    }
+
+    /// How far the job is.
+    #[must_use]
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// What a program that traces knows the job by, for each of its threads to enter.

@@ -19,6 +19,7 @@ use crate::limits;
 use crate::ordered::OrderedWriter;
 use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared};
 use crate::placement::sequence_set::SequenceSet;
+use crate::progress::Progress;
 use crate::read::{Container, OnDisk};
 use crate::ring::Files;
 use crate::ring::file::{Attributes, Disk, File, Replace, Status};
@@ -64,11 +65,15 @@ pub struct UnpackOptions {
     pub threads: Option<usize>,
     /// Whether to go past the page cache where the file systems serve that.
     pub direct: bool,
+    /// Where to tell how far it is.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub progress: Progress,
 }
 
 impl Default for UnpackOptions {
     fn default() -> Self {
-        Self { replace: false, io: IoMode::Auto, threads: None, direct: true }
+        let progress = Progress::default();
+        Self { replace: false, io: IoMode::Auto, threads: None, direct: true, progress }
     }
 }
 
@@ -141,7 +146,8 @@ pub fn unpack_scheduled(
 ) -> Result<UnpackReport> {
     let opened = OnDisk::open(disk, input, options.direct)?;
     opened.container.check_sums()?;
-    let job = Job { disk, opened, options, schedule, shared: Shared::new(cancel) };
+    let shared = Shared::watched(cancel, &options.progress);
+    let job = Job { disk, opened, options, schedule, shared };
     match output {
         Output::Path(path) => job.into_file(&path).map_err(|error| match error.kind() {
             ErrorKind::Output | ErrorKind::NoSpace => error.at(&path),
@@ -247,6 +253,8 @@ impl Job<'_> {
         let (channel, receiver) = Channel::new(schedule.workers());
         let mut extents = SequenceSet::default();
         let mut hole_bytes = 0;
+        let progress = self.shared.progress();
+        progress.begin(Some(header.content_size), 0);
         let report = crew.run(
             || UnpackTask::new(&work, channel.sender()),
             &receiver,
@@ -260,10 +268,12 @@ impl Job<'_> {
             extents.complete(self.opened.container.extent_count()),
             "every extent was restored"
         );
+        progress.finish(header.content_size);
         Ok((hole_bytes, report))
     }
 
     fn report(&self, direct_output: Option<bool>, holes: u64, run: RunReport) -> UnpackReport {
+        self.shared.progress().done();
         UnpackReport {
             source: self.opened.status,
             content_size: self.opened.container.header().content_size,

@@ -72,6 +72,8 @@ pub(super) struct Unit {
     start: u64,
     /// Length of its content.
     raw_len: usize,
+    /// Length of its frames.
+    frames_len: usize,
 }
 
 impl<'a> UnpackTask<'a> {
@@ -82,6 +84,7 @@ impl<'a> UnpackTask<'a> {
 
     fn send(&self, unit: &Unit, holes: Vec<Range<u64>>, out: Option<HandedOver>) -> Result<()> {
         let end = self.raw_offset(unit) + unit.raw_len as u64;
+        self.work.shared.progress().extent(unit.raw_len as u64, unit.frames_len as u64);
         let restored = Restored { number: unit.number, end, holes, handed_over: out };
         let gone = |_| Error::new(ErrorKind::Cancelled, "the job was cancelled");
         self.events.send(restored).map_err(gone)
@@ -128,7 +131,7 @@ impl Task for UnpackTask<'_> {
         let span =
             Span { offset: first.offset, at: 0, len: align_up(len as u64) as usize, need: len };
         let raw_len = entries.iter().map(|entry| entry.raw_len as usize).sum();
-        let unit = Unit { number, chunks, start: first.offset, raw_len };
+        let unit = Unit { number, chunks, start: first.offset, raw_len, frames_len: len };
         Ok(Claim::Unit((unit, Vec::new()), Input::Read(INPUT, vec![span])))
     }
 

@@ -25,6 +25,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::pipeline::{Channel, Crew, IoMode, RunReport, Schedule, Shared};
+use crate::progress::Progress;
 use crate::read::{Container, OnDisk};
 use crate::ring::file::Disk;
 use crate::ring::{Failure, FileSlot, OpKind, Span};
@@ -55,11 +56,15 @@ pub struct VerifyOptions {
     pub threads: Option<usize>,
     /// Whether to read past the page cache where the file system serves that.
     pub direct: bool,
+    /// Where to tell how far it is.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub progress: Progress,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { decode: false, io: IoMode::Auto, threads: None, direct: true }
+        let progress = Progress::default();
+        Self { decode: false, io: IoMode::Auto, threads: None, direct: true, progress }
     }
 }
 
@@ -129,7 +134,7 @@ pub fn verify_scheduled(
 ) -> Result<VerifyReport> {
     let OnDisk { container, file, .. } = OnDisk::open(disk, input, options.direct)?;
     container.check_sums()?;
-    let shared = Shared::new(cancel);
+    let shared = Shared::watched(cancel, &options.progress);
     let work = Work { container: &container, next: AtomicU64::new(0) };
     let geometry = container.geometry();
     let header = container.header();
@@ -151,6 +156,8 @@ pub fn verify_scheduled(
     };
     let (channel, receiver) = Channel::new(schedule.workers());
     let mut damages = Damages::default();
+    let progress = &options.progress;
+    progress.begin(Some(header.content_size), 0);
     let run = crew.run(
         || {
             let check = Check::new(&container, options.decode);
@@ -162,9 +169,11 @@ pub fn verify_scheduled(
             Ok(())
         },
     )?;
+    progress.finish(header.content_size);
     // X1: header, index and table were compared when the container was opened, the extents by the
     // workers; this is what is left.
     damages.of(container.check_rest())?;
+    progress.done();
     Ok(VerifyReport {
         content_size: container.header().content_size,
         file_size: container.header().file_size,
@@ -189,6 +198,16 @@ struct VerifyTask<'a> {
 }
 
 impl VerifyTask<'_> {
+    /// Tells that an extent is through.
+    fn tell(&self, number: u64) {
+        let container = self.work.container;
+        let chunks = container.extent_chunks(number);
+        let entries = &container.index().entries[chunks.start as usize..chunks.end as usize];
+        let content_bytes = entries.iter().map(|entry| u64::from(entry.raw_len)).sum();
+        let end = container.span_end(chunks.end - 1);
+        self.shared.progress().extent(content_bytes, end - entries[0].offset);
+    }
+
     fn note(&self, damage: Error) -> Result<()> {
         let gone = |_| Error::new(ErrorKind::Cancelled, "the job was cancelled");
         self.found.send(damage).map_err(gone)
@@ -246,7 +265,8 @@ impl Task for VerifyTask<'_> {
         None
     }
 
-    fn complete(&mut self, _: u64) -> Result<()> {
+    fn complete(&mut self, number: u64) -> Result<()> {
+        self.tell(number);
         Ok(())
     }
 
@@ -255,6 +275,7 @@ impl Task for VerifyTask<'_> {
         let chunks = container.extent_chunks(number);
         match failure {
             Failure::Os(error) if error.raw_os_error() == Some(libc::EIO) => {
+                self.tell(number);
                 // What a scrub is for: a place that the medium doesn't give back.
                 for sequence in chunks {
                     self.note(container.damaged(sequence, "the device can't read its extent"))?;

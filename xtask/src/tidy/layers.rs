@@ -20,7 +20,7 @@ const ROOT: &str = "engine/src/lib.rs";
 const ORDER: &[&[&str]] = &[
     &["limits", "error", "planted", "sync"],
     &["units", "trace"],
-    &["checksum", "digest", "cancel", "eventcount"],
+    &["checksum", "digest", "cancel", "eventcount", "progress"],
     &["format"],
     &["buffer"],
     &["stats"],
