@@ -17,6 +17,11 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(stderr(), "{text}");
 }
 
+/// What another program says, as it is.
+pub(crate) fn pass_on(bytes: &[u8]) {
+    let _ = stderr().write_all(bytes);
+}
+
 /// Whether a person is watching.
 pub(crate) fn is_watched() -> bool {
     stderr().is_terminal()

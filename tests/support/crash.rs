@@ -392,8 +392,17 @@ impl Lab {
         let schedule = scenario.schedule();
         let result = if way == Way::Resume {
             let threads = None;
-            let options =
-                ResumeOptions { replace, checkpoints, observer, io, threads, direct, spool_memory };
+            let expected = scenario.options.expected.clone();
+            let options = ResumeOptions {
+                replace,
+                checkpoints,
+                expected,
+                observer,
+                io,
+                threads,
+                direct,
+                spool_memory,
+            };
             let mut input = |open: &_| recorded_input(open);
             resume_scheduled(&watched, Path::new(OUT), &mut input, &options, cancel, &schedule)
         } else {

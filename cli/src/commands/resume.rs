@@ -8,17 +8,21 @@ use ringpack::format::record::{Open, SourceKind};
 use ringpack::pack::{Input, ResumeOptions, recorded_input, resume};
 use ringpack::ring::os::OsDisk;
 
-use super::{duplicate, note_packed, resume_command, warn};
+use super::{duplicate, note_packed, warn, words};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
+use crate::producer::Producer;
 use crate::signals::Signals;
 
 pub(crate) fn run(args: &args::Resume, signals: &Signals) -> Result<ExitCode, Failure> {
     args.checkpoints.tell(signals);
+    let command = args.input.as_deref().map(|input| words(input, &args.args)).unwrap_or_default();
+    let producer = args.guards.from_command.then(|| Producer::new(command.clone(), signals));
     let options = ResumeOptions {
         replace: args.force,
         checkpoints: args.checkpoints.cadence(),
+        expected: args.guards.expected(producer.as_ref(), args.checkpoints.keep_partial),
         observer: args.checkpoints.observer(&args.talk),
         io: args.io.mode(),
         threads: args.io.threads(),
@@ -31,6 +35,7 @@ pub(crate) fn run(args: &args::Resume, signals: &Signals) -> Result<ExitCode, Fa
     let mut from_stdin = false;
     let mut input = |open: &Open| {
         let input = match &args.input {
+            Some(_) if let Some(producer) = &producer => producer.start()?,
             Some(path) if !names::is_standard_stream(path) => Input::Path(path.clone()),
             None if !is_pipe(open) || stdin().is_terminal() => recorded_input(open)?,
             _ => {
@@ -43,8 +48,13 @@ pub(crate) fn run(args: &args::Resume, signals: &Signals) -> Result<ExitCode, Fa
         Ok(input)
     };
     let resumed = resume(&OsDisk, &args.target, &mut input, &options, signals.cancel());
-    let report = resumed
-        .map_err(|error| Failure::Resumable(error, resume_command(&args.target, from_stdin)))?;
+    let report = resumed.map_err(|error| {
+        let again = args.guards.resume_command(&args.target, from_stdin, &command);
+        Failure::Resumable(error, again)
+    })?;
+    if let Some(producer) = producer {
+        producer.is_done();
+    }
     warn(&report.run, &args.talk);
     note_packed(&args.talk, &name, &args.target.display().to_string(), &report);
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use super::into_file::Begun;
 use super::{
-    Codec, Input, Job, Observer, Opened, PackOptions, PackReport, Resumed, named, open_input,
+    Codec, Expected, Input, Job, Observer, Opened, PackOptions, PackReport, Resumed, named,
+    open_input,
 };
 use crate::cancel::Cancel;
 use crate::commit::finalize::write_header;
@@ -51,6 +52,8 @@ pub struct ResumeOptions {
     pub replace: bool,
     /// When checkpoints are taken; `None`: no more of them.
     pub checkpoints: Option<Cadence>,
+    /// What must hold of the content, or nothing is published.
+    pub expected: Expected,
     /// Who is told of checkpoints.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
@@ -66,9 +69,11 @@ pub struct ResumeOptions {
 
 impl Default for ResumeOptions {
     fn default() -> Self {
-        let PackOptions { checkpoints, observer, io, threads, direct, spool_memory, .. } =
-            PackOptions::default();
-        Self { replace: false, checkpoints, observer, io, threads, direct, spool_memory }
+        let PackOptions {
+            checkpoints, expected, observer, io, threads, direct, spool_memory, ..
+        } = PackOptions::default();
+        let replace = false;
+        Self { replace, checkpoints, expected, observer, io, threads, direct, spool_memory }
     }
 }
 
@@ -124,7 +129,7 @@ pub fn resume_scheduled(
             .hint("have that program reopen it, or remove what it left with ringpack clean"));
     }
     let pack_options = pack_options(open, options);
-    pack_options.check()?;
+    pack_options.check().map_err(|error| error.at(target))?;
     let shared = Shared::new(cancel);
     let input = input(open)?;
     let (stream_path, name) = (super::stream_path(&input), input.name());
@@ -158,8 +163,16 @@ pub(super) fn another_input(what: impl Into<Cow<'static, str>>) -> Error {
 
 /// The options of the interrupted run.
 fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
-    let ResumeOptions { replace, checkpoints, observer, io, threads, direct, spool_memory } =
-        options.clone();
+    let ResumeOptions {
+        replace,
+        checkpoints,
+        expected,
+        observer,
+        io,
+        threads,
+        direct,
+        spool_memory,
+    } = options.clone();
     let recipe = open.recipe;
     PackOptions {
         codec: Codec::of(recipe.codec, recipe.level),
@@ -170,6 +183,7 @@ fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
         replace: replace || open.replace,
         checkpoints,
         resume: true,
+        expected,
         observer,
         io,
         threads,

@@ -18,8 +18,9 @@ pub struct Shared {
     first: Mutex<Option<Error>>,
     event: Arc<EventCount>,
     context: trace::Context,
+    owner: Cancel,
     /// The owner's token outlives the job; this is taken back when the job ends.
-    _owner: Registration,
+    _registration: Registration,
 }
 
 impl Shared {
@@ -32,11 +33,18 @@ impl Shared {
         // Kept as long as `stop` is: the job's own.
         stop.on_cancel(move || wake.advance()).keep();
         let (pass_on, asked) = (stop.clone(), cancel.clone());
-        let owner = cancel.on_cancel(move || {
+        let registration = cancel.on_cancel(move || {
             if asked.is_suspended() { pass_on.suspend() } else { pass_on.cancel() }
         });
         let context = trace::Context::current();
-        Arc::new(Self { stop, first: Mutex::new(None), event, context, _owner: owner })
+        Arc::new(Self {
+            stop,
+            first: Mutex::new(None),
+            event,
+            context,
+            owner: cancel.clone(),
+            _registration: registration,
+        })
     }
 
     /// The event count of the job.
@@ -55,6 +63,12 @@ impl Shared {
     #[must_use]
     pub fn stop(&self) -> &Cancel {
         &self.stop
+    }
+
+    /// What the owner stops the job by: not pulled when the job fails of itself.
+    #[must_use]
+    pub fn owner(&self) -> &Cancel {
+        &self.owner
     }
 
     /// Stops the job, with this error unless another came first.

@@ -79,6 +79,13 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
     ),
     ("BatchOfOne", &[test("costs", "costs", "an_extent_costs_two_operations_in_few_calls")]),
     ("CopiedFirst", &[test("costs", "costs", "an_extent_costs_a_few_small_allocations")]),
+    (
+        "RefusalIgnored",
+        &[
+            test("simulator", "crash", "cf2_a_refused_job_publishes_nothing_at_any_step"),
+            test("processes", "producers", "what_ends_badly_is_not_published"),
+        ],
+    ),
     ("SequenceUnchecked", &[test("simulator", "kept", "a_stopped_run_goes_on_to_the_same_bytes")]),
     ("ShortWriteIgnored", &[ANY_ORDER]),
     ("BufferReusedEarly", &[test("real ring", "round_trip", "store_dense")]),
