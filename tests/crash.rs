@@ -15,11 +15,11 @@
 //! - P9: one writer at a time, writes of the dead included.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use ringpack::commit::clean::{Fate, clean};
-use ringpack::pack::{self, Input, PackOptions, pack_scheduled};
+use ringpack::pack::{self, Confirm, Expected, Input, PackOptions, pack_scheduled};
 use ringpack::pipeline::Schedule;
 use ringpack::ring::sim::{Fault, SimDisk, SimOptions};
 use ringpack::{Cancel, ErrorKind};
@@ -332,6 +332,84 @@ fn p3_a_job_that_is_stopped_at_each_step_can_be_gone_on_with() {
     });
     lab.done(4500);
     assert!(suspended.load(SeqCst) > 0, "none could be gone on with");
+}
+
+/// The same scenario, whose content somebody says isn't whole.
+fn refused(scenario: &Scenario, keep: bool, asked: &Arc<AtomicUsize>) -> Scenario {
+    let count = Arc::clone(asked);
+    let confirm = Confirm::new(move |_| {
+        count.fetch_add(1, SeqCst);
+        Err("its producer died".into())
+    });
+    let expected = Expected { confirm, keep, ..Expected::default() };
+    scenario.clone().with(|options| options.expected = expected)
+}
+
+/// The content is refused at its end; before that, and while what is left of the job is cleaned
+/// away or kept, the machine crashes at each step, and each run that goes on is refused too, until
+/// one isn't.
+#[test]
+fn cf2_a_refused_job_publishes_nothing_at_any_step() {
+    let lab = Lab::new("refused");
+    let kept = AtomicUsize::new(0);
+    each_scenario(10_000, 16, |scenario| {
+        let mut random = Random(scenario.seed);
+        for keep in [false, true] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let refused = refused(scenario, keep, &asked);
+            let (disk, promise) = (scenario.disk(), Promise::default());
+            let lefts: Arc<Mutex<Vec<Left>>> = Arc::default();
+            let (keeping, seen, seed) = (Arc::clone(&lefts), promise.clone(), scenario.seed);
+            let ended = lab.run(&refused, &disk, Way::Fresh, &promise, move |disk, step| {
+                let cut = seed << 16 | step as u64;
+                for (disk, how) in [
+                    (disk.crash(cut), "power cut"),
+                    (disk.killed(), "kill"),
+                    (disk.killed_with_stragglers(cut), "kill with stragglers"),
+                ] {
+                    let what = format!("refused, keep {keep}, {how} at step {step}");
+                    let promised = seen.bytes();
+                    keeping.lock().unwrap().push(Left { disk, promised, what });
+                }
+            });
+            let error = ended.result.expect_err("refused");
+            let what = format!("keep {keep}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Refused, "{what}");
+            assert_eq!(asked.load(SeqCst), 1, "{what}: CF1");
+            assert!(scenario.is_old(&disk), "{what}: published");
+            assert!(!is_published(&disk.trace()), "{what}: CF2");
+            let promised = if keep { promise.bytes() } else { 0 };
+            assert_eq!(error.resumable_bytes().unwrap_or(0), promised, "{what}");
+            kept.fetch_add(usize::from(promised > 0), SeqCst);
+            let left = [PARTIAL, JOURNAL, NEW_JOURNAL].map(|name| disk.read_file(name).is_some());
+            assert_eq!(left, [promised > 0, promised > 0, false], "{what}: left behind");
+            let mut lefts = std::mem::take(&mut *lefts.lock().unwrap());
+            let disk = disk.killed();
+            lefts.push(Left { disk, promised, what: what.clone() });
+            for left in lefts {
+                // CF2: what a crash leaves is the old target, whenever it comes.
+                assert!(scenario.is_old(&left.disk), "{}: CF2: published", left.what);
+                check_left(scenario, &left.disk, &left.what);
+                let again = left.disk.killed();
+                let way = if left.promised > 0 { Way::Resume } else { Way::Pack };
+                let (keep_again, promise) = (random.below(2) == 0, Promise::of(left.promised));
+                let refused = self::refused(scenario, keep_again, &asked);
+                let ended = lab.run(&refused, &again, way, &promise, |_, _| {});
+                let error = ended.result.expect_err("refused again");
+                // What a checkpoint promised goes with a job that isn't kept.
+                let is_known = error.kind() == ErrorKind::Refused
+                    || (error.kind() == ErrorKind::NotResumable && !keep);
+                assert!(is_known, "{}: {error}", left.what);
+                assert!(scenario.is_old(&again), "{}: published by the next run", left.what);
+                if random.below(4) == 0 {
+                    let promised = if keep { left.promised } else { 0 };
+                    lab.go_on(scenario, Left { promised, ..left }, &mut random);
+                }
+            }
+        }
+    });
+    lab.done(700);
+    assert!(kept.load(SeqCst) > 0, "none was kept");
 }
 
 /// At each step of a live writer, another that wants the same target is refused, and the first

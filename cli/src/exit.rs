@@ -128,6 +128,8 @@ pub(crate) fn code(kind: ErrorKind) -> u8 {
         ErrorKind::Locked => 11,
         ErrorKind::NoUring => 12,
         ErrorKind::NotResumable => 13,
+        ErrorKind::Refused => 14,
+        ErrorKind::Unexpected => 15,
         ErrorKind::Suspended => SUSPENDED,
         // As a shell reports a death by SIGPIPE.
         ErrorKind::OutputClosed => 141,

@@ -11,6 +11,7 @@ mod log;
 mod message;
 mod metrics;
 mod names;
+mod producer;
 mod progress;
 mod signals;
 mod size;

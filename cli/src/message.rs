@@ -97,6 +97,11 @@ pub(crate) fn line(text: &str) {
     let _ = progress::apart(|| stderr().write_all(format!("{text}\n").as_bytes()));
 }
 
+/// What another program says, as it is.
+pub(crate) fn pass_on(bytes: &[u8]) {
+    let _ = progress::apart(|| stderr().write_all(bytes));
+}
+
 /// Whether a person is watching.
 pub(crate) fn is_watched() -> bool {
     stderr().is_terminal()

@@ -10,11 +10,13 @@
 //! a handler. `SIGXFSZ` is blocked too: a write beyond the file size limit then fails like any
 //! other instead of killing the program with its partial file in place. A second `SIGINT`, or any
 //! other signal a second or more after the first, ends the program at once; a terminal that closes
-//! may send `SIGHUP` twice.
+//! may send `SIGHUP` twice. A producer that this program runs is passed whatever comes; and
+//! `SIGKILL` where the program ends at once.
 
+use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -26,12 +28,16 @@ use crate::progress;
 const INSISTS: Duration = Duration::from_secs(1);
 
 /// The watch.
-#[derive(Debug)]
 pub(crate) struct Signals {
     cancel: Cancel,
     received: Arc<AtomicU8>,
     keeps: Arc<AtomicBool>,
+    passing_on: Arc<Mutex<Option<PassOn>>>,
+    inherited: SigSet,
 }
+
+/// What hands a signal to another process.
+pub(crate) type PassOn = Box<dyn Fn(Signal) + Send>;
 
 impl Signals {
     /// Starts watching. To be called before any other thread is started: they inherit the mask.
@@ -44,6 +50,7 @@ impl Signals {
                 stopping.add(signal);
             }
         }
+        let inherited = SigSet::thread_get_mask()?;
         stopping.thread_block()?;
         let mut limits = SigSet::empty();
         limits.add(Signal::SIGXFSZ);
@@ -52,9 +59,17 @@ impl Signals {
             cancel: Cancel::new(),
             received: Arc::new(AtomicU8::new(0)),
             keeps: Arc::new(AtomicBool::new(false)),
+            passing_on: Arc::default(),
+            inherited,
         };
         let (cancel, received) = (signals.cancel.clone(), Arc::clone(&signals.received));
         let keeps = Arc::clone(&signals.keeps);
+        let passing_on = Arc::clone(&signals.passing_on);
+        let pass_on = move |signal| {
+            if let Some(pass_on) = &*passing_on.lock().unwrap_or_else(PoisonError::into_inner) {
+                pass_on(signal);
+            }
+        };
         std::thread::Builder::new().name("ringpack-signals".to_owned()).spawn(move || {
             let mut first: Option<Instant> = None;
             while let Ok(signal) = stopping.wait() {
@@ -65,6 +80,7 @@ impl Signals {
                 let number = signal as i32 as u8;
                 if let Some(first) = first {
                     if signal == Signal::SIGINT || first.elapsed() >= INSISTS {
+                        pass_on(Signal::SIGKILL);
                         std::process::exit(128 + i32::from(number));
                     }
                     continue;
@@ -76,6 +92,8 @@ impl Signals {
                 } else {
                     cancel.suspend();
                 }
+                // Afterwards, so that what it does to the other process comes as no surprise.
+                pass_on(signal);
             }
         })?;
         Ok(signals)
@@ -91,9 +109,25 @@ impl Signals {
         &self.cancel
     }
 
+    /// Who is passed the signals that come, which wait for as long as this is held.
+    pub(crate) fn passing_on(&self) -> MutexGuard<'_, Option<PassOn>> {
+        self.passing_on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The signals that this program was started with blocked.
+    pub(crate) fn inherited(&self) -> &SigSet {
+        &self.inherited
+    }
+
     /// The number of the signal that came, if one did.
     pub(crate) fn received(&self) -> Option<u8> {
         Some(self.received.load(Ordering::SeqCst)).filter(|&number| number != 0)
+    }
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signals").field(&self.received()).finish()
     }
 }
 

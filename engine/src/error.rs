@@ -35,6 +35,10 @@ pub enum ErrorKind {
     Input,
     /// The input changed while it was read: it shrank, grew or was written to.
     InputChanged,
+    /// Who was asked whether the content is whole, its producer say, denied it.
+    Refused,
+    /// The content has another length or digest than was expected.
+    Unexpected,
     /// The input is no ringpack container.
     NotAContainer,
     /// A container of a version, or with a feature, that this build doesn't know.

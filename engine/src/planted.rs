@@ -42,6 +42,8 @@ pub enum Bug {
     NotReadBack,
     /// Going on doesn't look whether the input is still the same.
     SourceUnchecked,
+    /// Who is asked whether the content is whole isn't heard.
+    RefusalIgnored,
     /// The first extent to go on with is skipped, and nobody counts.
     SequenceUnchecked,
     /// A short write is taken for a whole one.

@@ -391,9 +391,11 @@ impl Lab {
         let replace = replace || scenario.is_new(disk);
         let schedule = scenario.schedule();
         let result = if way == Way::Resume {
+            let expected = scenario.options.expected.clone();
             let options = ResumeOptions {
                 replace,
                 checkpoints,
+                expected,
                 observer,
                 io,
                 direct,

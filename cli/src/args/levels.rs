@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 
 /// Options of `pack` and `bench` whose value is an argument of its own.
-const WITH_VALUE: [&str; 16] = [
+const WITH_VALUE: [&str; 18] = [
     "-o",
     "--output",
     "--level",
     "--chunk-size",
     "--placement",
     "--digest",
+    "--expect-size",
+    "--expect-blake3",
     "-T",
     "--threads",
     "--io",

@@ -3,6 +3,7 @@
 mod bench;
 mod cat;
 mod clean;
+mod guards;
 mod info;
 mod levels;
 mod pack;
@@ -18,6 +19,7 @@ use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) use bench::Bench;
 pub(crate) use cat::Cat;
 pub(crate) use clean::Clean;
+pub(crate) use guards::Guards;
 pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
 pub(crate) use pack::{Digest, Pack, Placement};
@@ -34,8 +36,10 @@ Exit codes:
    3  the input can't be read         11  another process writes the same output
    4  the input is no container       12  io_uring was required and is refused
    5  a newer format                  13  nothing to resume, or not with this input
-   6  the container is damaged        75  stopped; resume goes on from a checkpoint
-   7  the output exists already      129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
+   6  the container is damaged        14  the command of --from-command failed
+   7  the output exists already       15  the content isn't what was expected
+                                      75  stopped; resume goes on from a checkpoint
+                                     129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
                                      141  the reader of the output went away";
 
 const ENVIRONMENT: &str = "\
@@ -86,13 +90,21 @@ pub(crate) enum Command {
     /// Pack a file, block device or stream into a container
     #[command(after_help = "Examples:
   ringpack pack disk.img                    writes disk.img.zst
-  pg_dump db | ringpack pack - -o db.zst    packs a stream
-  ringpack pack -19 -T4 /dev/vg/snap -o snap.zst")]
+  ringpack pack -o db.zst --from-command -- pg_dump db
+                                            packs what a command writes, if it ends well
+  tar -c /srv | ringpack pack - -o srv.tar.zst
+                                            packs a stream
+  ringpack pack -19 -T4 /dev/vg/snap -o snap.zst
+
+A stream's end says nothing of the program before it: if that fails midway, what it wrote until then
+is packed and published. --from-command, --expect-size and --expect-blake3 find that out.")]
     Pack(Pack),
     /// Go on with a container whose packing was stopped, killed or cut off
     #[command(after_help = "Examples:
   ringpack resume disk.img.zst              reads the same input again
-  pg_dump db | ringpack resume db.zst       a stream has to be sent again from its start")]
+  ringpack resume db.zst --from-command -- pg_dump db
+                                            runs the command again and compares
+  tar -c /srv | ringpack resume srv.tar.zst a stream has to be sent again from its start")]
     Resume(Resume),
     /// Restore the content of a container
     #[command(after_help = "Examples:
@@ -149,6 +161,7 @@ mod tests {
                 ["ringpack"].into_iter().chain(args.split(' ')).map(OsString::from).collect();
             assert_eq!(with_level_flags(args.iter().cloned()), args);
         }
+        assert_eq!(pack("pack --from-command -- -5 -1 -o").unwrap().args, ["-1", "-o"]);
         for wrong in ["pack -0 in", "pack -20 in", "pack -1 --store in", "pack -999 in"] {
             assert_eq!(pack(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }

@@ -1,18 +1,24 @@
 //! The arguments of `ringpack pack`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::guards::Guards;
 use super::shared::{Checkpoints, Encoding, Io, Talk};
 use crate::size;
 
 /// `ringpack pack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pack {
-    /// File, block device or FIFO to pack; - is standard input
+    /// File, block device or FIFO to pack; - is standard input [with --from-command: the command]
     pub(crate) input: PathBuf,
-    /// Container to write [default: INPUT.zst; standard output if the input is -]
+    /// Arguments of the command that --from-command runs
+    #[arg(value_name = "ARGUMENT", requires = "from_command")]
+    pub(crate) args: Vec<OsString>,
+    /// Container to write [default: INPUT.zst; standard output if the input is - or a
+    /// command's]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write to standard output
@@ -29,11 +35,13 @@ pub(crate) struct Pack {
     /// Digest of the whole content to keep in the container; blake3 is what b3sum prints
     #[arg(long, value_enum, default_value_t = Digest::None)]
     pub(crate) digest: Digest,
+    #[command(flatten)]
+    pub(crate) guards: Guards,
     /// Replace an existing output
     #[arg(short, long)]
     pub(crate) force: bool,
     /// Remove the input once the container is durable
-    #[arg(long, conflicts_with = "stdout")]
+    #[arg(long, conflicts_with_all = ["stdout", "from_command"])]
     pub(crate) rm: bool,
     /// Go on from the last checkpoint, if an earlier run left one
     #[arg(long, conflicts_with = "stdout")]

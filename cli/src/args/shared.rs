@@ -30,7 +30,8 @@ pub(crate) struct Checkpoints {
     /// Time from one checkpoint to the next [default: 10, less often where it costs over 2%]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) checkpoint_seconds: Option<u64>,
-    /// Keep the partial file when interrupted (Ctrl-C), to resume from
+    /// Keep the partial file when interrupted (Ctrl-C), or when the content isn't whole or not what
+    /// was expected, to resume from
     #[arg(long)]
     pub(crate) keep_partial: bool,
 }

@@ -9,6 +9,7 @@ mod resume;
 mod unpack;
 mod verify;
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{IsTerminal, Write, stdout};
 use std::os::fd::AsFd;
@@ -17,9 +18,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use ringpack::Digest;
 use ringpack::commit::Cadence;
 use ringpack::limits;
-use ringpack::pack::{Codec, PackReport};
+use ringpack::pack::{Codec, Expected, PackReport};
 use ringpack::pipeline::{IoMode, RunReport};
 use ringpack::ring::Tier;
 use ringpack::ring::file::{Disk, FileKind, Status};
@@ -33,6 +35,7 @@ use crate::job::{Course, Job, Jobs};
 use crate::log;
 use crate::message::{self, Form};
 use crate::metrics;
+use crate::producer::Producer;
 use crate::signals::Signals;
 use crate::size::human;
 
@@ -167,17 +170,49 @@ impl args::Checkpoints {
     }
 }
 
-/// The command that goes on with a job, for people to copy.
-fn resume_command(target: &Path, from_stdin: bool) -> String {
-    let target = quoted(target);
-    let command = format!("ringpack resume {target}");
-    if from_stdin { format!("PRODUCER | {command}") } else { command }
+impl args::Guards {
+    /// What must hold of the content, of `producer`'s if it is one's.
+    fn expected(&self, producer: Option<&Producer<'_>>, keep: bool) -> Expected {
+        Expected {
+            size: self.expect_size,
+            blake3: self.expect_blake3,
+            confirm: producer.map(Producer::confirm).unwrap_or_default(),
+            keep,
+        }
+    }
+
+    /// The command that goes on with a job, for people to copy. `input` is what the arguments name
+    /// as it.
+    fn resume_command(&self, target: &Path, from_stdin: bool, input: &[OsString]) -> String {
+        let mut command = format!("ringpack resume {}", quoted(target));
+        if let Some(size) = self.expect_size {
+            command += &format!(" --expect-size {size}");
+        }
+        if let Some(digits) = self.expect_blake3.and_then(|it| Digest::Blake3(it).hex()) {
+            command += &format!(" --expect-blake3 {digits}");
+        }
+        if self.from_command {
+            let words: Vec<String> = input.iter().map(|word| quoted_word(word, "")).collect();
+            command += &format!(" --from-command -- {}", words.join(" "));
+        }
+        if from_stdin { format!("PRODUCER | {command}") } else { command }
+    }
+}
+
+/// A command and its arguments, as clap has them apart.
+fn words(command: &Path, args: &[OsString]) -> Vec<OsString> {
+    [command.as_os_str()].into_iter().chain(args.iter().map(|arg| &**arg)).map(From::from).collect()
 }
 
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
-    let bytes = path.as_os_str().as_bytes();
-    let before = if bytes.starts_with(b"-") { "./" } else { "" };
+    let is_like_option = path.as_os_str().as_bytes().starts_with(b"-");
+    quoted_word(path.as_os_str(), if is_like_option { "./" } else { "" })
+}
+
+/// A word as a shell takes it, behind `before`.
+fn quoted_word(word: &OsStr, before: &str) -> String {
+    let bytes = word.as_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,=:@%".contains(byte);
     match std::str::from_utf8(bytes) {
         Ok(text) if !bytes.is_empty() && bytes.iter().all(is_plain) => format!("{before}{text}"),

@@ -8,11 +8,12 @@ use ringpack::format::record::{Open, SourceKind};
 use ringpack::pack::{Input, ResumeOptions, recorded_input, resume};
 use ringpack::ring::os::OsDisk;
 
-use super::{duplicate, note_packed, resume_command, warn};
+use super::{duplicate, note_packed, warn, words};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::Jobs;
 use crate::names;
+use crate::producer::Producer;
 use crate::signals::Signals;
 
 pub(crate) fn run(
@@ -21,10 +22,13 @@ pub(crate) fn run(
     jobs: &Jobs,
 ) -> Result<ExitCode, Failure> {
     args.checkpoints.tell(signals);
+    let command = args.input.as_deref().map(|input| words(input, &args.args)).unwrap_or_default();
+    let producer = args.guards.from_command.then(|| Producer::new(command.clone(), signals));
     let mut job = jobs.begin(&args.target);
     let options = ResumeOptions {
         replace: args.force,
         checkpoints: args.checkpoints.cadence(),
+        expected: args.guards.expected(producer.as_ref(), args.checkpoints.keep_partial),
         observer: job.observer(),
         progress: job.progress(),
         io: args.io.mode(),
@@ -38,6 +42,7 @@ pub(crate) fn run(
     let mut from_stdin = false;
     let mut input = |open: &Open| {
         let input = match &args.input {
+            Some(_) if let Some(producer) = &producer => producer.start()?,
             Some(path) if !names::is_standard_stream(path) => Input::Path(path.clone()),
             None if !is_pipe(open) || stdin().is_terminal() => recorded_input(open)?,
             _ => {
@@ -51,8 +56,13 @@ pub(crate) fn run(
     };
     let resumed = resume(&OsDisk, &args.target, &mut input, &options, signals.cancel());
     job.over();
-    let report = resumed
-        .map_err(|error| Failure::Resumable(error, resume_command(&args.target, from_stdin)))?;
+    let report = resumed.map_err(|error| {
+        let again = args.guards.resume_command(&args.target, from_stdin, &command);
+        Failure::Resumable(error, again)
+    })?;
+    if let Some(producer) = producer {
+        producer.is_done();
+    }
     warn(&report.run, &args.talk);
     note_packed(&args.talk, &mut job, &name, &args.target.display().to_string(), &report);
     Ok(ExitCode::SUCCESS)

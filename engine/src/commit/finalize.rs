@@ -116,6 +116,15 @@ impl Finish {
         Ok((header, self.spool))
     }
 
+    /// The digest of the content, where chaining values were made.
+    ///
+    /// # Errors
+    /// Those of the spool.
+    pub fn digest(&mut self) -> Result<Digest> {
+        let chunk_count = Geometry::of(&self.header).chunk_count(self.content_size);
+        Ok(self.sums(chunk_count)?.1)
+    }
+
     fn sums(&mut self, chunk_count: u64) -> Result<(u32, Digest)> {
         let mut whole = Whole::default();
         let mut next = |spool: &mut Spool, sequence| {

@@ -135,9 +135,16 @@ impl Job<'_> {
         };
         let holes = progress.holes;
         let header = recipe.open_header(State::Open, run);
-        let finished = self
-            .finish(header, work, progress, content_size)
-            .and_then(|finish| finish.into_file(partial.file(), &self.attributes()))
+        let finish = match self.finish(header, work, progress, content_size) {
+            Ok(finish) => finish,
+            // M1: the output itself is sound.
+            Err(error) if error.kind() == ErrorKind::Unexpected => {
+                return Err(self.interrupted(error, true, partial, checkpointer));
+            }
+            Err(error) => return Err(self.left(error, partial, covered_by(&checkpointer))),
+        };
+        let finished = finish
+            .into_file(partial.file(), &self.attributes())
             // The last moment at which the job can still be stopped.
             .and_then(|header| self.shared.check().map(|()| header));
         let header = match finished {
@@ -189,7 +196,13 @@ impl Job<'_> {
         mut partial: Partial,
         mut checkpointer: Option<Checkpointer>,
     ) -> Error {
-        let kinds = [ErrorKind::Cancelled, ErrorKind::NoSpace, ErrorKind::Input];
+        let kinds = [
+            ErrorKind::Cancelled,
+            ErrorKind::NoSpace,
+            ErrorKind::Input,
+            ErrorKind::Refused,
+            ErrorKind::Unexpected,
+        ];
         if sound
             && kinds.contains(&error.kind())
             && self.can_go_on_after(&error)
@@ -224,6 +237,9 @@ impl Job<'_> {
     fn can_go_on_after(&self, error: &Error) -> bool {
         match error.kind() {
             ErrorKind::Cancelled => self.resumes || self.shared.stop().is_suspended(),
+            ErrorKind::Refused | ErrorKind::Unexpected => {
+                self.resumes || self.options.expected.keep
+            }
             // What was packed is of no state that the input ever had.
             ErrorKind::InputChanged => false,
             _ => true,

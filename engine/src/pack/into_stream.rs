@@ -1,4 +1,13 @@
 //! Packing into a pipe: the extents in sequence, then the tail.
+//!
+//! What a pipe was given can't be taken back, and the frames before the tail are a Zstandard stream
+//! of their own: a reader that knows nothing of containers would take a job that failed for a whole
+//! one that is shorter. So what ends without its tail ends within a frame, which is an error to
+//! every reader.
+//!
+//! # Invariants
+//! - CF4: a stream that isn't whole doesn't end between two frames, unless its reader takes nothing
+//!   more.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,6 +17,7 @@ use super::{Job, PackReport, Progress};
 use crate::commit::Sink;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Subtype;
+use crate::format::frame::ZSTD_MAGIC;
 use crate::format::header::State;
 use crate::journal::Checkpoint;
 use crate::known::Known;
@@ -15,11 +25,28 @@ use crate::ordered::OrderedWriter;
 use crate::ring::stream::PipeEnd;
 use crate::spool::Spool;
 
+/// The beginning of a frame that never comes.
+const TORN: [u8; 4] = ZSTD_MAGIC.to_le_bytes();
+
 impl Job<'_> {
     pub(super) fn into_stream(self, file: fs::File) -> Result<PackReport> {
         let failed =
             |error| Error::from_io(ErrorKind::Output, "cannot write", error).at("standard output");
+        let again = file.try_clone().map_err(failed)?;
         let pipe = PipeEnd::for_writing(file, self.shared.stop()).map_err(failed)?;
+        self.write_stream(&pipe).inspect_err(|_| self.tear(again))
+    }
+
+    /// CF4: ends the output within a frame.
+    fn tear(&self, file: fs::File) {
+        // By the owner's wish to stop: the job itself has stopped already.
+        let Ok(pipe) = PipeEnd::for_writing(file, self.shared.owner()) else { return };
+        if let Ok(false) = pipe.write_full(&TORN) {
+            let _ = pipe.write_at_once(&TORN);
+        }
+    }
+
+    fn write_stream(&self, pipe: &PipeEnd) -> Result<PackReport> {
         let temp_dir = std::env::temp_dir();
         let scratch = self.disk.directory(&temp_dir).map_err(|error| {
             Error::from_io(ErrorKind::Output, "cannot open the directory for scratch files", error)
@@ -27,7 +54,7 @@ impl Job<'_> {
                 .hint("set TMPDIR to one that exists")
         })?;
         let event = Arc::clone(self.shared.event());
-        let mut writer = OrderedWriter::new(&pipe, &event);
+        let mut writer = OrderedWriter::new(pipe, &event);
         let recipe = self.recipe()?;
         let header = recipe.open_header(State::Streamed, Default::default());
         writer.write(&header.encode(Subtype::Header))?;

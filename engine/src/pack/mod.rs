@@ -3,12 +3,13 @@
 //! ```text
 //! open source ─► create partial, header OPEN ─► workers: claim, read, encode, place, write
 //!                                                  └─► coordinator: spool records, allocate ahead
-//! ─► source unchanged? ─► finalize ─► publish
+//! ─► source unchanged? content as expected? ─► finalize ─► publish
 //! ```
 //!
 //! Nothing here decides a byte of output by anything but the content and the options: not the
 //! number of cores, nor the backend, nor who finished first.
 
+mod expected;
 mod into_file;
 mod into_stream;
 mod options;
@@ -44,6 +45,7 @@ use task::{Event, PackTask, Supply, Work, Written};
 
 pub use crate::codec::Codec;
 pub use crate::commit::Observer;
+pub use expected::{Confirm, End, Expected};
 pub use options::PackOptions;
 pub use resume::{ResumeOptions, recorded_input, resume, resume_scheduled};
 
@@ -208,7 +210,10 @@ pub fn pack_scheduled(
 /// Names the side of the job that an error is about.
 fn named(error: Error, input: &str, output: Option<&Path>) -> Error {
     match (error.kind(), output) {
-        (ErrorKind::Input | ErrorKind::InputChanged, _) => error.at(input),
+        (
+            ErrorKind::Input | ErrorKind::InputChanged | ErrorKind::Refused | ErrorKind::Unexpected,
+            _,
+        ) => error.at(input),
         (
             ErrorKind::Output | ErrorKind::NoSpace | ErrorKind::NotResumable | ErrorKind::Suspended,
             Some(output),
@@ -251,7 +256,11 @@ fn open_input(
             Ok(Opened::Stream(PipeEnd::new(file, shared.stop()).map_err(failed)?))
         }
         Input::Path(path) => match Source::open(disk, &path, options.direct)? {
-            Source::Positional(source) => Ok(Opened::Positional(source)),
+            Source::Positional(source) => {
+                let size = options.expected.check_size(source.status().len);
+                size.map_err(|error| error.at(&path))?;
+                Ok(Opened::Positional(source))
+            }
             Source::Stream => {
                 let pipe = PipeEnd::open(&path, shared.stop());
                 Ok(Opened::Stream(pipe.map_err(|error| failed(error).at(&path))?))
@@ -352,7 +361,10 @@ impl<'a> Job<'a> {
                 (Opened::Stream(pipe), Supply::Stream(feed)) => {
                     let read = move || {
                         let _guard = self.shared.guard();
-                        let read = feed.read_from(pipe);
+                        // CF2, CF3: a refusal comes before the last portion is handed out.
+                        let (expected, stop) = (&self.options.expected, self.shared.stop());
+                        let read = feed
+                            .read_from(pipe, |size, ended| expected.check_read(size, ended, stop));
                         read.map_err(|error| self.shared.fail(error)).unwrap_or(0)
                     };
                     let thread = std::thread::Builder::new().name("ringpack-reader".to_owned());
@@ -376,12 +388,14 @@ impl<'a> Job<'a> {
         })?;
         if let Opened::Positional(source) = &self.source {
             source.check_unchanged()?;
+            // CF2
+            self.options.expected.check_end(content_size, self.shared.stop())?;
         }
         progress.finish(content_size);
         Ok((content_size, report))
     }
 
-    /// What the end of the container is made from.
+    /// What the end of the container is made from, where the content is as expected.
     fn finish(
         &self,
         header: Header,
@@ -399,14 +413,19 @@ impl<'a> Job<'a> {
             let record = spool.record(0)?;
             spool.put(0, &[ChunkRecord { chaining: digest, ..record }])?;
         }
-        Ok(Finish {
+        let mut finish = Finish {
             header,
             spool,
             extents,
             content_size,
             data_end: data_end.expect("every extent is placed"),
             chaining: self.options.blake3,
-        })
+        };
+        if self.options.expected.blake3.is_some() {
+            // CF2
+            self.options.expected.check_digest(&finish.digest()?)?;
+        }
+        Ok(finish)
     }
 
     /// What the workers share, to go on behind what is known.

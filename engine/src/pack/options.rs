@@ -1,5 +1,6 @@
 //! What a caller of packing may choose.
 
+use super::expected::Expected;
 use crate::chunker;
 use crate::codec::{self, Codec};
 use crate::commit::{Cadence, Observer};
@@ -49,6 +50,8 @@ pub struct PackOptions {
     pub checkpoints: Option<Cadence>,
     /// Whether to go on from the checkpoint of an interrupted run, if there is one.
     pub resume: bool,
+    /// What must hold of the content, or nothing is published.
+    pub expected: Expected,
     /// Who is told of checkpoints.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
@@ -76,6 +79,7 @@ impl Default for PackOptions {
             replace: false,
             checkpoints: Some(Cadence::default()),
             resume: false,
+            expected: Expected::default(),
             observer: Observer::default(),
             progress: Progress::default(),
             io: IoMode::Auto,
@@ -97,6 +101,11 @@ impl PackOptions {
         if let Some(chunks) = self.extent_chunks.filter(|chunks| !(1..=most).contains(chunks)) {
             let what = format!("an extent of {chunks} chunks is outside 1 to {most}");
             return Err(Error::new(ErrorKind::InvalidOptions, what));
+        }
+        if self.expected.blake3.is_some() && !self.blake3 {
+            let what = "a digest is expected of a container that keeps none";
+            return Err(Error::new(ErrorKind::InvalidOptions, what)
+                .hint("have the digest made, by packing anew where it was begun without"));
         }
         self.codec.check()
     }

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use super::into_file::Begun;
 use super::{
-    Codec, Input, Job, Observer, Opened, PackOptions, PackReport, Resumed, named, open_input,
+    Codec, Expected, Input, Job, Observer, Opened, PackOptions, PackReport, Resumed, named,
+    open_input,
 };
 use crate::cancel::Cancel;
 use crate::commit::finalize::write_header;
@@ -52,6 +53,8 @@ pub struct ResumeOptions {
     pub replace: bool,
     /// When checkpoints are taken; `None`: no more of them.
     pub checkpoints: Option<Cadence>,
+    /// What must hold of the content, or nothing is published.
+    pub expected: Expected,
     /// Who is told of checkpoints.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
@@ -73,6 +76,7 @@ impl Default for ResumeOptions {
         let PackOptions {
             replace,
             checkpoints,
+            expected,
             observer,
             progress,
             io,
@@ -81,7 +85,17 @@ impl Default for ResumeOptions {
             spool_memory,
             ..
         } = PackOptions::default();
-        Self { replace, checkpoints, observer, progress, io, threads, direct, spool_memory }
+        Self {
+            replace,
+            checkpoints,
+            expected,
+            observer,
+            progress,
+            io,
+            threads,
+            direct,
+            spool_memory,
+        }
     }
 }
 
@@ -137,7 +151,7 @@ pub fn resume_scheduled(
             .hint("have that program reopen it, or remove what it left with ringpack clean"));
     }
     let pack_options = pack_options(open, options);
-    pack_options.check()?;
+    pack_options.check().map_err(|error| error.at(target))?;
     let shared = Shared::watched(cancel, &pack_options.progress);
     let input = input(open)?;
     let (stream_path, name) = (super::stream_path(&input), input.name());
@@ -171,9 +185,17 @@ pub(super) fn another_input(what: impl Into<Cow<'static, str>>) -> Error {
 
 /// The options of the interrupted run.
 fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
-    let options = options.clone();
-    let ResumeOptions { replace, checkpoints, observer, progress, io, threads, direct, .. } =
-        options;
+    let ResumeOptions {
+        replace,
+        checkpoints,
+        expected,
+        observer,
+        progress,
+        io,
+        threads,
+        direct,
+        spool_memory,
+    } = options.clone();
     let recipe = open.recipe;
     PackOptions {
         codec: Codec::of(recipe.codec, recipe.level),
@@ -184,12 +206,13 @@ fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
         replace: replace || open.replace,
         checkpoints,
         resume: true,
+        expected,
         observer,
         progress,
         io,
         threads,
         direct,
-        spool_memory: options.spool_memory,
+        spool_memory,
     }
 }
 

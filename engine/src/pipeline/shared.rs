@@ -19,9 +19,10 @@ pub struct Shared {
     first: Mutex<Option<Error>>,
     event: Arc<EventCount>,
     context: trace::Context,
+    owner: Cancel,
     progress: Progress,
     /// The owner's token outlives the job; this is taken back when the job ends.
-    _owner: Registration,
+    _registration: Registration,
 }
 
 impl Shared {
@@ -40,12 +41,19 @@ impl Shared {
         // Kept as long as `stop` is: the job's own.
         stop.on_cancel(move || wake.advance()).keep();
         let (pass_on, asked) = (stop.clone(), cancel.clone());
-        let owner = cancel.on_cancel(move || {
+        let registration = cancel.on_cancel(move || {
             if asked.is_suspended() { pass_on.suspend() } else { pass_on.cancel() }
         });
         let context = trace::Context::current();
-        let (first, progress) = (Mutex::new(None), progress.clone());
-        Arc::new(Self { stop, first, event, context, progress, _owner: owner })
+        Arc::new(Self {
+            stop,
+            first: Mutex::new(None),
+            event,
+            context,
+            owner: cancel.clone(),
+            progress: progress.clone(),
+            _registration: registration,
+        })
     }
 
     /// The event count of the job.
@@ -70,6 +78,12 @@ impl Shared {
     #[must_use]
     pub fn stop(&self) -> &Cancel {
         &self.stop
+    }
+
+    /// What the owner stops the job by: not pulled when the job fails of itself.
+    #[must_use]
+    pub fn owner(&self) -> &Cancel {
+        &self.owner
     }
 
     /// Stops the job, with this error unless another came first.

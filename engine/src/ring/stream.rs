@@ -127,6 +127,20 @@ impl PipeEnd {
         Ok(true)
     }
 
+    /// Writes a few bytes if there is room for them, whether or not the job was cancelled; `false`
+    /// where there is none.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub fn write_at_once(&self, bytes: &[u8]) -> io::Result<bool> {
+        assert!(bytes.len() <= libc::PIPE_BUF, "what a pipe takes whole");
+        let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+            return Ok(false);
+        }
+        Ok((&self.file).write(bytes)? == bytes.len())
+    }
+
     /// Sleeps until the descriptor can be used; `false` where the job was cancelled.
     fn ready(&self, events: PollFlags) -> io::Result<bool> {
         loop {
@@ -196,6 +210,21 @@ mod tests {
             assert!(!blocked_writer.join().unwrap().unwrap());
         });
         assert_eq!(reader.read_full(&mut [0; 16]).unwrap(), None);
+    }
+
+    #[test]
+    fn last_words_are_written_if_there_is_room() {
+        let (read, write) = pipe();
+        let cancel = Cancel::new();
+        let writer = PipeEnd::for_writing(write, &cancel).unwrap();
+        cancel.cancel();
+        assert!(!writer.write_full(b"torn").unwrap());
+        assert!(writer.write_at_once(b"torn").unwrap());
+        let mut found = [0; 8];
+        assert_eq!((&read).read(&mut found).unwrap(), 4);
+        assert_eq!(&found[..4], b"torn");
+        while writer.write_at_once(&[0; libc::PIPE_BUF]).unwrap() {}
+        assert!(!writer.write_at_once(b"torn").unwrap(), "a full pipe isn't waited for");
     }
 
     #[test]

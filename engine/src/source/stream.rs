@@ -76,11 +76,16 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the stream to its end; returns its length.
+    /// Reads the stream to its end; returns its length. Before a portion is handed out, `check` is
+    /// told how much was read so far, and whether that is all.
     ///
     /// # Errors
-    /// `Input` where reading fails, `Cancelled` where the job was.
-    pub fn read_from(&self, pipe: &PipeEnd) -> Result<u64> {
+    /// `Input` where reading fails, `Cancelled` where the job was; those of `check`.
+    pub fn read_from(
+        &self,
+        pipe: &PipeEnd,
+        check: impl Fn(u64, bool) -> Result<()>,
+    ) -> Result<u64> {
         let mut total = 0;
         for number in 0.. {
             let Some(mut memory) = self.take_empty() else {
@@ -92,6 +97,7 @@ impl Feed {
                 .ok_or_else(|| Error::new(ErrorKind::Cancelled, "stopped reading"))?;
             total += len as u64;
             let ended = len < memory.len();
+            check(total, ended)?;
             let mut state = self.state();
             // T1: in order; a last portion of nothing only for an empty stream.
             if len > 0 || number == 0 {
@@ -159,7 +165,7 @@ mod tests {
         std::thread::scope(|scope| {
             let len = bytes.len() as u64;
             scope.spawn(move || write.write_all(&bytes).unwrap());
-            let reader = scope.spawn(|| feed.read_from(&pipe));
+            let reader = scope.spawn(|| feed.read_from(&pipe, |_, _| Ok(())));
             let mut portions = Vec::new();
             loop {
                 let seen = event.seen();
@@ -193,12 +199,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_at_its_end_is_not_handed_out() {
+        let feed = Feed::new(2, 8192, Arc::new(EventCount::default()));
+        let (read, mut write) = std::io::pipe().unwrap();
+        let pipe = PipeEnd::new(OwnedFd::from(read).into(), &Cancel::new()).unwrap();
+        write.write_all(&[1; 8192 + 100]).unwrap();
+        drop(write);
+        let refused = feed.read_from(&pipe, |read, ended| match (read, ended) {
+            (8192, false) => Ok(()),
+            (8292, true) => Err(Error::new(ErrorKind::Refused, "it broke off")),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Refused);
+        assert!(matches!(feed.next(), Next::Portion(Portion { len: 8192, .. })));
+        assert!(matches!(feed.next(), Next::Later), "nor is it taken for the end");
+    }
+
+    #[test]
     fn a_stopped_feed_lets_its_reader_go() {
         let feed = Feed::new(0, 8192, Arc::new(EventCount::default()));
         let (read, _write) = std::io::pipe().unwrap();
         let pipe = PipeEnd::new(OwnedFd::from(read).into(), &Cancel::new()).unwrap();
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| feed.read_from(&pipe));
+            let reader = scope.spawn(|| feed.read_from(&pipe, |_, _| Ok(())));
             feed.stop();
             assert_eq!(reader.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
         });

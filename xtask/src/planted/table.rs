@@ -85,6 +85,13 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
             test("costs", "costs", "a_byte_is_copied_once_at_most"),
         ],
     ),
+    (
+        "RefusalIgnored",
+        &[
+            test("simulator", "crash", "cf2_a_refused_job_publishes_nothing_at_any_step"),
+            test("processes", "producers", "what_ends_badly_is_not_published"),
+        ],
+    ),
     ("SequenceUnchecked", &[test("simulator", "kept", "a_stopped_run_goes_on_to_the_same_bytes")]),
     ("ShortWriteIgnored", &[ANY_ORDER]),
     ("BufferReusedEarly", &[test("real ring", "round_trip", "store_dense")]),
