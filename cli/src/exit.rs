@@ -38,10 +38,15 @@ impl From<ringpack::Error> for Failure {
 }
 
 impl Failure {
-    /// Says why, and gives the code.
+    /// Says why, and ends with the code.
     pub(crate) fn report(&self, signals: &Signals) -> ExitCode {
-        let code = match self {
-            Self::Engine(error) => return Self::engine(error, signals),
+        ExitCode::from(self.say(signals))
+    }
+
+    /// Says why, and gives the code.
+    pub(crate) fn say(&self, signals: &Signals) -> u8 {
+        match self {
+            Self::Engine(error) => Self::engine(error, signals),
             Self::Resumable(error, command) => {
                 let Some(bytes) = error.resumable_bytes() else {
                     return Self::engine(error, signals);
@@ -63,19 +68,18 @@ impl Failure {
                 message::error(what);
                 FAILURE
             }
-        };
-        ExitCode::from(code)
+        }
     }
 
-    fn engine(error: &ringpack::Error, signals: &Signals) -> ExitCode {
+    fn engine(error: &ringpack::Error, signals: &Signals) -> u8 {
         // Stopped by a signal: the shell's code for it, and its silence.
         if let (ErrorKind::Cancelled, Some(signal)) = (error.kind(), signals.received()) {
-            return ExitCode::from(128 + signal);
+            return 128 + signal;
         }
         if error.kind() != ErrorKind::OutputClosed {
             message::error(&format!("{error}{}", options(error.kind())));
         }
-        ExitCode::from(code(error.kind()))
+        code(error.kind())
     }
 }
 

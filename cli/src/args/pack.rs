@@ -10,9 +10,10 @@ use crate::size;
 /// `ringpack pack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pack {
-    /// File, block device or FIFO to pack; - is standard input
-    pub(crate) input: PathBuf,
-    /// Container to write [default: INPUT.zst; standard output if the input is -]
+    /// Files, block devices or FIFOs to pack, each by itself; - is standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Container to write, of one input [default: INPUT.zst; standard output if INPUT is -]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write to standard output
@@ -32,6 +33,9 @@ pub(crate) struct Pack {
     /// Replace an existing output
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Keep the input, as is done anyway
+    #[arg(short, long, overrides_with = "rm")]
+    pub(crate) keep: bool,
     /// Remove the input once the container is durable
     #[arg(long, conflicts_with = "stdout")]
     pub(crate) rm: bool,

@@ -3,9 +3,11 @@
 mod bench;
 mod cat;
 mod clean;
+mod foreign;
 mod info;
 mod pack;
 mod resume;
+mod several;
 mod unpack;
 mod verify;
 
@@ -37,10 +39,10 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Pack(args) => pack::run(&args, signals),
         Command::Resume(args) => resume::run(&args, signals),
-        Command::Unpack(args) => unpack::run(&args, cancel),
+        Command::Unpack(args) => unpack::run(&args, signals),
         Command::Verify(args) => verify::run(&args, cancel),
         Command::Cat(args) => cat::run(&args, cancel),
-        Command::Info(args) => info::run(&args),
+        Command::Info(args) => info::run(&args, cancel),
         Command::Clean(args) => clean::run(&args),
         Command::Bench(args) => bench::run(&args, cancel),
     }
@@ -61,11 +63,14 @@ impl args::Io {
 }
 
 impl args::Encoding {
-    fn codec(&self) -> Codec {
+    fn codec(&self) -> Result<Codec, Failure> {
+        let level = self.level.unwrap_or(limits::LEVEL_DEFAULT);
         if self.store {
-            Codec::Store
+            Ok(Codec::Store)
+        } else if level > limits::LEVEL_COMMON_MAX && !self.ultra {
+            Err(Failure::Usage(format!("level {level} takes much memory: allow it with --ultra")))
         } else {
-            Codec::Zstd(self.level.unwrap_or(limits::LEVEL_DEFAULT))
+            Ok(Codec::Zstd(level))
         }
     }
 }
@@ -149,7 +154,7 @@ fn note_packed(talk: &Talk, input: &str, output: &str, report: &PackReport) {
 }
 
 /// Standard output as a file, unless it is a terminal: what these commands write is no text.
-fn standard_output(force: bool) -> Result<fs::File, Failure> {
+pub(crate) fn standard_output(force: bool) -> Result<fs::File, Failure> {
     if stdout().is_terminal() && !force {
         let what = "standard output is a terminal: redirect it, or name a file with --output (-o)";
         return Err(Failure::Usage(what.to_owned()));
@@ -158,7 +163,7 @@ fn standard_output(force: bool) -> Result<fs::File, Failure> {
 }
 
 /// Writes a report to standard output.
-fn print(text: &str) -> Result<ExitCode, Failure> {
+pub(crate) fn print(text: &str) -> Result<ExitCode, Failure> {
     match stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
@@ -175,7 +180,7 @@ fn json(report: &impl Serialize) -> Result<String, Failure> {
     Ok(text.map_err(|error| Failure::Other(error.to_string()))? + "\n")
 }
 
-fn duplicate(fd: impl AsFd) -> Result<fs::File, Failure> {
+pub(crate) fn duplicate(fd: impl AsFd) -> Result<fs::File, Failure> {
     match fd.as_fd().try_clone_to_owned() {
         Ok(fd) => Ok(fs::File::from(fd)),
         Err(error) => Err(Failure::Other(format!("cannot use the standard streams: {error}"))),

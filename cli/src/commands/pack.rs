@@ -2,12 +2,14 @@
 
 use std::io::stdin;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 use ringpack::format::header::PlacementKind;
 use ringpack::pack::{Input, Output, PackOptions, pack};
 use ringpack::ring::os::OsDisk;
 
+use super::several::each;
 use super::{
     check_removable, duplicate, note_packed, remove_source, resume_command, standard_output, warn,
 };
@@ -18,14 +20,24 @@ use crate::signals::Signals;
 
 pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Failure> {
     args.checkpoints.tell(signals);
-    let from_stdin = names::is_standard_stream(&args.input);
+    let to_stdout = args.stdout || args.output.as_deref().is_some_and(names::is_standard_stream);
+    if to_stdout && args.inputs.len() > 1 {
+        let what = "several containers in a row are not one: pack each by itself";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    each(&args.inputs, args.output.as_deref(), signals, |input| one(input, args, signals))
+}
+
+fn one(input: &Path, args: &args::Pack, signals: &Signals) -> Result<(), Failure> {
+    let path = input;
+    let from_stdin = names::is_standard_stream(path);
     if from_stdin && args.rm {
         return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
     }
     let input = if from_stdin {
         Input::Stream(duplicate(stdin().as_fd())?, "standard input".to_owned())
     } else {
-        Input::Path(args.input.clone())
+        Input::Path(path.to_owned())
     };
     let to_stdout =
         args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_stream);
@@ -34,16 +46,16 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
         return Err(Failure::Usage(what.to_owned()));
     }
     if args.rm {
-        check_removable(&args.input, to_stdout)?;
+        check_removable(path, to_stdout)?;
     }
-    let path = args.output.clone().unwrap_or_else(|| names::packed(&args.input));
+    let target = args.output.clone().unwrap_or_else(|| names::packed(path));
     let (output, output_name) = if to_stdout {
         (Output::Stream(standard_output(args.force)?), "standard output".to_owned())
     } else {
-        (Output::Path(path.clone()), path.display().to_string())
+        (Output::Path(target.clone()), target.display().to_string())
     };
     let options = PackOptions {
-        codec: args.encoding.codec(),
+        codec: args.encoding.codec()?,
         chunk_log2: args.chunk_size,
         placement: match args.placement {
             args::Placement::Dense => PlacementKind::Dense,
@@ -60,11 +72,11 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
         ..PackOptions::default()
     };
     let report = pack(&OsDisk, input, output, &options, signals.cancel())
-        .map_err(|error| Failure::Resumable(error, resume_command(&path, from_stdin)))?;
+        .map_err(|error| Failure::Resumable(error, resume_command(&target, from_stdin)))?;
     warn(&report.run, &args.talk);
-    note_packed(&args.talk, &args.input.display().to_string(), &output_name, &report);
+    note_packed(&args.talk, &path.display().to_string(), &output_name, &report);
     if args.rm {
-        remove_source(&args.input, report.source)?;
+        remove_source(path, report.source)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

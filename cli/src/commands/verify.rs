@@ -7,7 +7,7 @@ use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::verify::{VerifyOptions, verify};
 
-use super::{how, note, warn, way};
+use super::{foreign, how, note, warn, way};
 use crate::args;
 use crate::exit::{self, Failure};
 use crate::message;
@@ -36,7 +36,23 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel) -> Result<u8, Failu
         threads: args.io.threads(),
         direct: !args.io.no_direct,
     };
-    let report = verify(&OsDisk, input, &options, cancel)?;
+    let seekable = foreign::seekable(input);
+    let report = match &seekable {
+        Some(path) => match verify(&OsDisk, path, &options, cancel) {
+            Err(error) if foreign::may_be(&error) => None,
+            report => Some(report?),
+        },
+        None => None,
+    };
+    let Some(report) = report else {
+        let options = args.foreign.options(args.io.threads());
+        let source = match seekable {
+            Some(path) => ringpack::foreign::Input::Path(path),
+            None => foreign::input(input)?,
+        };
+        let intact = foreign::verify(input, source, &options, &args.talk, cancel)?;
+        return Ok(if intact { 0 } else { exit::DAMAGED });
+    };
     warn(&report.run, &args.talk);
     for damage in &report.damages {
         message::error(&damage.to_string());
