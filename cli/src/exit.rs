@@ -29,6 +29,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something that the program itself does failed.
     Other(String),
+    /// What was wrong was said when it was found.
+    Said,
 }
 
 impl From<ringpack::Error> for Failure {
@@ -68,6 +70,7 @@ impl Failure {
                 message::error(what);
                 FAILURE
             }
+            Self::Said => FAILURE,
         }
     }
 

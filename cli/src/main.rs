@@ -10,12 +10,24 @@ mod message;
 mod names;
 mod signals;
 mod size;
+mod zstd;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    let as_zstd = zstd::invoked(std::env::args_os());
+    let signals = match signals::Signals::watch() {
+        Ok(signals) => signals,
+        Err(error) => {
+            message::error(&format!("cannot watch for signals: {error}"));
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
+    if let Some(invocation) = as_zstd {
+        return invocation.run(&signals);
+    }
     let args = match args::Args::try_parse_from(args::with_level_flags(std::env::args_os())) {
         Ok(args) => args,
         Err(error) => {
@@ -23,13 +35,6 @@ fn main() -> ExitCode {
             // 2.
             let _ = error.print();
             return ExitCode::from(error.exit_code() as u8);
-        }
-    };
-    let signals = match signals::Signals::watch() {
-        Ok(signals) => signals,
-        Err(error) => {
-            message::error(&format!("cannot watch for signals: {error}"));
-            return ExitCode::from(exit::FAILURE);
         }
     };
     match commands::run(args, &signals) {
