@@ -29,6 +29,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something that the program itself does failed.
     Other(String),
+    /// What was wrong was said when it was found.
+    Said,
 }
 
 impl From<ringpack::Error> for Failure {
@@ -38,12 +40,17 @@ impl From<ringpack::Error> for Failure {
 }
 
 impl Failure {
-    /// Says why, and gives the code.
+    /// Says why, and ends with the code.
     pub(crate) fn report(&self, signals: &Signals) -> ExitCode {
+        ExitCode::from(self.say(signals))
+    }
+
+    /// Says why, and gives the code.
+    pub(crate) fn say(&self, signals: &Signals) -> u8 {
         let code = self.code(signals);
         match self {
-            _ if message::is_json() => self.report_json(code),
-            Self::Engine(error) => Self::report_engine(error, signals),
+            _ if message::is_json() => self.say_json(code),
+            Self::Engine(error) => Self::say_engine(error, signals),
             Self::Resumable(error, command) => match error.resumable_bytes() {
                 Some(bytes) => {
                     message::error(&error.to_string());
@@ -52,11 +59,12 @@ impl Failure {
                     message::note(&how);
                     message::note(&format!("  {command}"));
                 }
-                None => Self::report_engine(error, signals),
+                None => Self::say_engine(error, signals),
             },
             Self::Usage(what) | Self::Other(what) => message::error(what),
+            Self::Said => {}
         }
-        ExitCode::from(code)
+        code
     }
 
     /// The code that the program ends with.
@@ -70,12 +78,12 @@ impl Failure {
                 }
             }
             Self::Usage(_) => USAGE,
-            Self::Other(_) => FAILURE,
+            Self::Other(_) | Self::Said => FAILURE,
         }
     }
 
     /// Programs are told whatever ended it, a signal or a closed pipe too.
-    fn report_json(&self, code: u8) {
+    fn say_json(&self, code: u8) {
         match self {
             Self::Engine(error) => message::failure(&remedied(error), code),
             Self::Resumable(error, command) => {
@@ -88,10 +96,11 @@ impl Failure {
             }
             Self::Usage(what) => message::json(&Failed::other("usage", what, Some(code))),
             Self::Other(what) => message::json(&Failed::other("other", what, Some(code))),
+            Self::Said => {}
         }
     }
 
-    fn report_engine(error: &ringpack::Error, signals: &Signals) {
+    fn say_engine(error: &ringpack::Error, signals: &Signals) {
         let kind = error.kind();
         // Whoever sent the signal, or closed the pipe, knows.
         let is_known = kind == ErrorKind::OutputClosed

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io::{self, Write, stderr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -19,8 +20,13 @@ use crate::progress;
 
 const VARIABLE: &str = "RINGPACK_LOG";
 
-/// Starts logging, if it is asked for.
+/// Starts logging, if it is asked for and wasn't started before: with zstd's flags a command is run
+/// for each file.
 pub(crate) fn start(verbose: u8) -> Result<(), Failure> {
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    if STARTED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
     let directives = match (wanted.trim(), verbose) {
         ("", 0 | 1) => return Ok(()),

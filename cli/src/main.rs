@@ -15,10 +15,22 @@ mod producer;
 mod progress;
 mod signals;
 mod size;
+mod zstd;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let as_zstd = zstd::invoked(std::env::args_os());
+    let signals = match signals::Signals::watch() {
+        Ok(signals) => signals,
+        Err(error) => {
+            message::error(&format!("cannot watch for signals: {error}"));
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
+    if let Some(invocation) = as_zstd {
+        return invocation.run(&signals);
+    }
     let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
@@ -33,13 +45,6 @@ fn main() -> ExitCode {
                 let _ = error.print();
             }
             return ExitCode::from(code);
-        }
-    };
-    let signals = match signals::Signals::watch() {
-        Ok(signals) => signals,
-        Err(error) => {
-            message::error(&format!("cannot watch for signals: {error}"));
-            return ExitCode::from(exit::FAILURE);
         }
     };
     match commands::run(args, &signals) {

@@ -1,10 +1,12 @@
-//! Default names: `FILE` packs to `FILE.zst`, and back, as with zstd.
+//! Default names: `FILE` packs to `FILE.zst`, and back, as with zstd; `FILE.tzst` is a tar's.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = ".zst";
+/// That of `FILE.tar.zst`, in short.
+const TAR_SUFFIX: &str = ".tzst";
 
 /// The container's name for an input.
 pub(crate) fn packed(input: &Path) -> PathBuf {
@@ -15,8 +17,12 @@ pub(crate) fn packed(input: &Path) -> PathBuf {
 
 /// The content's name for a container, or `None` where the container's says none.
 pub(crate) fn unpacked(input: &Path) -> Option<PathBuf> {
-    let name = input.as_os_str().as_bytes().strip_suffix(SUFFIX.as_bytes())?;
-    let path = PathBuf::from(OsString::from_vec(name.to_vec()));
+    let bytes = input.as_os_str().as_bytes();
+    let (name, instead) = match bytes.strip_suffix(SUFFIX.as_bytes()) {
+        Some(name) => (name, &b""[..]),
+        None => (bytes.strip_suffix(TAR_SUFFIX.as_bytes())?, &b".tar"[..]),
+    };
+    let path = PathBuf::from(OsString::from_vec([name, instead].concat()));
     // `dir/.zst` would be a directory's name.
     (!name.is_empty() && !name.ends_with(b"/")).then_some(path)
 }
@@ -34,6 +40,7 @@ mod tests {
     fn there_and_back() {
         assert_eq!(packed(Path::new("a/b.tar")), Path::new("a/b.tar.zst"));
         assert_eq!(unpacked(Path::new("a/b.tar.zst")), Some(PathBuf::from("a/b.tar")));
+        assert_eq!(unpacked(Path::new("a/b.tzst")), Some(PathBuf::from("a/b.tar")));
         for nameless in ["b.tar", ".zst", "a/.zst", "b.zst.bak"] {
             assert_eq!(unpacked(Path::new(nameless)), None, "{nameless}");
         }

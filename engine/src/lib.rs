@@ -52,7 +52,7 @@
 //! - `commit`: how a file comes to stand under its name
 //! - `worker`, `pipeline`: the per-core loop, and the cores together
 //! - `known`: what is known of each chunk, and how it is adopted
-//! - `pack`, `write`, `read`, `unpack`, `verify`, `aio`, `bench`: what a program calls
+//! - `pack`, `write`, `read`, `unpack`, `verify`, `foreign`, `aio`, `bench`: what a program calls
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
 
@@ -81,6 +81,8 @@ pub mod encode;
 pub mod error;
 #[doc(hidden)]
 pub mod eventcount;
+#[doc(hidden)]
+pub mod foreign;
 #[doc(hidden)]
 pub mod format;
 #[doc(hidden)]

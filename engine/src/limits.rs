@@ -36,8 +36,10 @@ pub const WINDOW_LOG_MAX: u32 = 27;
 
 /// Compression levels the engine accepts.
 pub const LEVEL_MIN: i32 = 1;
-/// See [`LEVEL_MIN`]. Levels 20 to 22 need windows that some decoders refuse.
-pub const LEVEL_MAX: i32 = 19;
+/// See [`LEVEL_MIN`]. No level needs a window beyond its chunk, so every decoder grants it.
+pub const LEVEL_MAX: i32 = 22;
+/// The levels above this take much memory for a little: `--ultra` of `zstd`.
+pub const LEVEL_COMMON_MAX: i32 = 19;
 /// The level of `zstd` without a flag.
 pub const LEVEL_DEFAULT: i32 = 3;
 

@@ -4,6 +4,7 @@
 pub mod cases;
 pub mod chunks;
 pub mod crash;
+pub mod foreign;
 pub mod forge;
 pub mod memory;
 pub mod mount;

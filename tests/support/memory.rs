@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use ringpack::foreign::{self, ForeignOptions, ForeignReport};
 use ringpack::pipeline::{IoMode, Schedule};
 use ringpack::read::Container;
 use ringpack::ring::file::{Attributes, Directory, Disk, File, FileKind, Status};
@@ -102,6 +103,34 @@ impl MemoryDisk {
         }
         let restored = || disk.output.read_file(OUT).expect("unpacking succeeded");
         (result.map(|_| restored()), disk.output.trace())
+    }
+
+    /// Unpacks what another program wrote into a file, and gives what it holds.
+    ///
+    /// # Errors
+    /// As unpacking.
+    ///
+    /// # Panics
+    /// Where a failure leaves anything behind.
+    pub fn unpack_foreign(&self) -> Result<Vec<u8>> {
+        let output = SimDisk::new(0, SimOptions::default());
+        let disk = Self { file: Arc::clone(&self.file), output };
+        let (from, to) = (foreign::Input::Path(IN.into()), foreign::Output::Path(OUT.into()));
+        let options = ForeignOptions { threads: Some(1), ..ForeignOptions::default() };
+        let result = foreign::unpack(&disk, from, to, &options, &Cancel::new());
+        if let Err(error) = &result {
+            assert!(disk.output.names("/").is_empty(), "left behind by a failure: {error}");
+        }
+        result.map(|_| disk.output.read_file(OUT).expect("unpacking succeeded"))
+    }
+
+    /// What verifying says of what another program wrote.
+    ///
+    /// # Errors
+    /// As verifying.
+    pub fn verify_foreign(&self) -> Result<ForeignReport> {
+        let options = ForeignOptions { threads: Some(1), ..ForeignOptions::default() };
+        foreign::verify(self, foreign::Input::Path(IN.into()), &options, &Cancel::new())
     }
 
     /// Opens the container.

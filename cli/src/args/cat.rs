@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::foreign::Foreign;
 use crate::size;
 
 /// `ringpack cat`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cat {
-    /// Container to read
+    /// Container or other Zstandard file to read
     pub(crate) input: PathBuf,
     /// Where the range starts in the content
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::bytes)]
@@ -18,4 +19,6 @@ pub(crate) struct Cat {
     /// Write to a terminal all the same
     #[arg(short, long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) foreign: Foreign,
 }

@@ -1,4 +1,4 @@
-//! zstd's level flags: `-1` to `-19`, which clap can't tell from options.
+//! zstd's level flags: `-1` to `-22`, which clap can't tell from options.
 
 use std::ffi::OsString;
 
@@ -24,7 +24,7 @@ const WITH_VALUE: [&str; 18] = [
     "--metrics-file",
 ];
 
-/// The arguments with zstd's level flags, -1 to -19, spelled out as `--level`, which `pack`
+/// The arguments with zstd's level flags, -1 to -22, spelled out as `--level`, which `pack`
 /// and `bench` have. A number in the place of an option's value, or after `--`, is left alone.
 pub(crate) fn with_level_flags(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut spelled: Vec<OsString> = Vec::new();

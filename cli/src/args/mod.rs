@@ -3,6 +3,7 @@
 mod bench;
 mod cat;
 mod clean;
+mod foreign;
 mod guards;
 mod info;
 mod levels;
@@ -19,6 +20,7 @@ use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) use bench::Bench;
 pub(crate) use cat::Cat;
 pub(crate) use clean::Clean;
+pub(crate) use foreign::Foreign;
 pub(crate) use guards::Guards;
 pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
@@ -28,15 +30,18 @@ pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, ProgressMode, Talk};
 pub(crate) use unpack::Unpack;
 pub(crate) use verify::Verify;
 
-const EXIT_CODES: &str = "\
-Exit codes:
+const AFTER_HELP: &str = "\
+zstd's flags work in the place of a command: ringpack -d FILE.zst, ringpack -19 -T0 FILE; or by
+links named ringzstd, unringzstd and ringzstdcat, of which ringzstd -h says more.
+
+Exit codes (with zstd's flags, 0 and 1):
    0  done                             8  the output can't be written
    1  any other failure                9  no space left for the output
    2  wrong arguments                 10  the input changed while it was read
    3  the input can't be read         11  another process writes the same output
-   4  the input is no container       12  io_uring was required and is refused
-   5  a newer format                  13  nothing to resume, or not with this input
-   6  the container is damaged        14  the command of --from-command failed
+   4  no Zstandard file               12  io_uring was required and is refused
+   5  a newer format, or not granted  13  nothing to resume, or not with this input
+   6  the input is damaged            14  the command of --from-command failed
    7  the output exists already       15  the content isn't what was expected
                                       75  stopped; resume goes on from a checkpoint
                                      129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
@@ -52,7 +57,7 @@ Environment:
 
 /// What stands below the help: the exit codes and the environment.
 fn help_after() -> String {
-    format!("{EXIT_CODES}\n\n{ENVIRONMENT}")
+    format!("{AFTER_HELP}\n\n{ENVIRONMENT}")
 }
 
 /// Packs big data into one compressed, checksummed, seekable container, at the speed of the device.
@@ -152,17 +157,21 @@ mod tests {
     fn levels_as_zstd_spells_them() {
         assert_eq!(pack("pack -1 in").unwrap().encoding.level, Some(1));
         assert_eq!(pack("pack in -19").unwrap().encoding.level, Some(19));
+        assert_eq!(pack("pack --ultra -22 in").unwrap().encoding.level, Some(22));
         assert_eq!(pack("pack in").unwrap().encoding.level, None);
-        assert_eq!(pack("pack - -o out").unwrap().input, PathBuf::from("-"));
-        assert_eq!(pack("pack -- -5").unwrap().input, PathBuf::from("-5"));
+        assert_eq!(pack("pack - -o out").unwrap().inputs, [PathBuf::from("-")]);
+        assert_eq!(pack("pack -- -5").unwrap().inputs, [PathBuf::from("-5")]);
         assert_eq!(pack("pack -o=-5 in").unwrap().output, Some(PathBuf::from("-5")));
         for args in ["cat --offset -1", "pack -o -1", "pack -- -1", "bench --dir -1"] {
             let args: Vec<OsString> =
                 ["ringpack"].into_iter().chain(args.split(' ')).map(OsString::from).collect();
             assert_eq!(with_level_flags(args.iter().cloned()), args);
         }
-        assert_eq!(pack("pack --from-command -- -5 -1 -o").unwrap().args, ["-1", "-o"]);
-        for wrong in ["pack -0 in", "pack -20 in", "pack -1 --store in", "pack -999 in"] {
+        assert_eq!(
+            pack("pack --from-command -- -5 -1 -o").unwrap().inputs,
+            ["-5", "-1", "-o"].map(PathBuf::from)
+        );
+        for wrong in ["pack -0 in", "pack -23 in", "pack -1 --store in", "pack -999 in"] {
             assert_eq!(pack(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }
     }

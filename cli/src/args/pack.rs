@@ -1,6 +1,5 @@
 //! The arguments of `ringpack pack`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -12,13 +11,12 @@ use crate::size;
 /// `ringpack pack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pack {
-    /// File, block device or FIFO to pack; - is standard input [with --from-command: the command]
-    pub(crate) input: PathBuf,
-    /// Arguments of the command that --from-command runs
-    #[arg(value_name = "ARGUMENT", requires = "from_command")]
-    pub(crate) args: Vec<OsString>,
-    /// Container to write [default: INPUT.zst; standard output if the input is - or a
-    /// command's]
+    /// Files, block devices or FIFOs to pack, each by itself; - is standard input [with
+    /// --from-command: the command and its arguments]
+    #[arg(id = "input", required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Container to write, of one input [default: INPUT.zst; standard output if INPUT is - or a
+    /// command]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write to standard output
@@ -40,6 +38,9 @@ pub(crate) struct Pack {
     /// Replace an existing output
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Keep the input, as is done anyway
+    #[arg(short, long, overrides_with = "rm")]
+    pub(crate) keep: bool,
     /// Remove the input once the container is durable
     #[arg(long, conflicts_with_all = ["stdout", "from_command"])]
     pub(crate) rm: bool,

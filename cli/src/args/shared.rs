@@ -9,10 +9,13 @@ use crate::size;
 /// The codec, as zstd's options say it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Encoding {
-    /// Compression level, also as -1 to -19 [default: 3]
+    /// Compression level, also as -1 to -19, with --ultra to -22 [default: 3]
     #[arg(long, value_name = "N", env = "RINGPACK_LEVEL", hide_env_values = true)]
-    #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=22))]
     pub(crate) level: Option<i32>,
+    /// Allow levels 20 to 22, which take much memory and time where chunks are long
+    #[arg(long)]
+    pub(crate) ultra: bool,
     /// Don't compress
     #[arg(long, conflicts_with = "level")]
     pub(crate) store: bool,

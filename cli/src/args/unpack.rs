@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use super::foreign::Foreign;
 use super::shared::{Io, Talk};
 
 /// `ringpack unpack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Unpack {
-    /// Container to restore
-    pub(crate) input: PathBuf,
-    /// File to write [default: INPUT without .zst]
+    /// Containers or other Zstandard files to restore; - is standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// File to write, of one input [default: INPUT without .zst; standard output if INPUT is -]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write to standard output
@@ -18,9 +20,17 @@ pub(crate) struct Unpack {
     /// Replace an existing output
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Remove the container once the output is durable
+    /// Copy an input that is no Zstandard file as it is
+    #[arg(long)]
+    pub(crate) pass_through: bool,
+    /// Keep the input, as is done anyway
+    #[arg(short, long, overrides_with = "rm")]
+    pub(crate) keep: bool,
+    /// Remove the input once the output is durable
     #[arg(long, conflicts_with = "stdout")]
     pub(crate) rm: bool,
+    #[command(flatten)]
+    pub(crate) foreign: Foreign,
     #[command(flatten)]
     pub(crate) io: Io,
     #[command(flatten)]

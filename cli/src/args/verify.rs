@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 
+use super::foreign::Foreign;
 use super::shared::{Io, Talk};
 
 /// `ringpack verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
-    /// Containers to check
+    /// Containers or other Zstandard files to check; - is standard input
     #[arg(required = true)]
     pub(crate) inputs: Vec<PathBuf>,
     /// Decompress every chunk as well
     #[arg(long)]
     pub(crate) decode: bool,
+    #[command(flatten)]
+    pub(crate) foreign: Foreign,
     #[command(flatten)]
     pub(crate) io: Io,
     #[command(flatten)]

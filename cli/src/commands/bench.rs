@@ -19,7 +19,7 @@ pub(crate) fn run(args: &args::Bench, cancel: &Cancel) -> Result<ExitCode, Failu
     let options = BenchOptions {
         size: args.size,
         rounds: args.rounds,
-        codec: args.encoding.codec(),
+        codec: args.encoding.codec()?,
         chunk_log2: args.chunk_size,
         io: args.io.mode(),
         threads: args.io.threads(),

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use ringpack::Cancel;
 use ringpack::format::header::{CodecKind, Header, PlacementKind, State};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
 use serde::Serialize;
 
-use super::{json, print};
+use super::{foreign, json, print};
 use crate::args;
 use crate::exit::Failure;
 use crate::size::human;
@@ -31,8 +32,15 @@ struct Summary {
     blake3: Option<String>,
 }
 
-pub(crate) fn run(args: &args::Info) -> Result<ExitCode, Failure> {
-    let container = Container::open(&OsDisk, &args.input, false)?;
+pub(crate) fn run(args: &args::Info, cancel: &Cancel) -> Result<ExitCode, Failure> {
+    let container = match Container::open(&OsDisk, &args.input, false) {
+        Err(error) if foreign::may_be(&error) => {
+            let listing = ringpack::foreign::list(&OsDisk, &args.input, cancel)?;
+            let summary = foreign::Summary::new(&args.input, &listing);
+            return print(&if args.json { json("info", &summary)? } else { summary.human() });
+        }
+        container => container?,
+    };
     let summary = Summary::new(args.input.display().to_string(), container.header());
     let text = if args.json { json("info", &summary)? } else { summary.human() };
     print(&text)

@@ -3,9 +3,11 @@
 mod bench;
 mod cat;
 mod clean;
+mod foreign;
 mod info;
 mod pack;
 mod resume;
+mod several;
 mod unpack;
 mod verify;
 
@@ -47,23 +49,23 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
     log::start(talk.map_or(0, |talk| talk.verbose))?;
     match &args.command {
         Command::Pack(args) => {
-            let path = pack::output_path(args);
-            accompany("pack", &path, &args.talk, signals, |jobs| pack::run(args, signals, jobs))
+            let run = |jobs: &Jobs| pack::run(args, signals, jobs);
+            accompany("pack", &pack::output_path(args), &args.talk, signals, run)
         }
         Command::Resume(args) => {
             let run = |jobs: &Jobs| resume::run(args, signals, jobs);
             accompany("resume", &args.target, &args.talk, signals, run)
         }
         Command::Unpack(args) => {
-            let run = |jobs: &Jobs| unpack::run(args, cancel, jobs);
-            accompany("unpack", &args.input, &args.talk, signals, run)
+            let run = |jobs: &Jobs| unpack::run(args, signals, jobs);
+            accompany("unpack", &args.inputs[0], &args.talk, signals, run)
         }
         Command::Verify(args) => {
             let run = |jobs: &Jobs| verify::run(args, cancel, jobs);
             accompany("verify", &args.inputs[0], &args.talk, signals, run)
         }
         Command::Cat(args) => cat::run(args, cancel),
-        Command::Info(args) => info::run(args),
+        Command::Info(args) => info::run(args, cancel),
         Command::Clean(args) => clean::run(args),
         Command::Bench(args) => bench::run(args, cancel),
     }
@@ -137,11 +139,14 @@ impl args::Io {
 }
 
 impl args::Encoding {
-    fn codec(&self) -> Codec {
+    fn codec(&self) -> Result<Codec, Failure> {
+        let level = self.level.unwrap_or(limits::LEVEL_DEFAULT);
         if self.store {
-            Codec::Store
+            Ok(Codec::Store)
+        } else if level > limits::LEVEL_COMMON_MAX && !self.ultra {
+            Err(Failure::Usage(format!("level {level} takes much memory: allow it with --ultra")))
         } else {
-            Codec::Zstd(self.level.unwrap_or(limits::LEVEL_DEFAULT))
+            Ok(Codec::Zstd(level))
         }
     }
 }
@@ -304,7 +309,7 @@ fn note_packed(talk: &Talk, job: &mut Job, input: &str, output: &str, report: &P
 }
 
 /// Standard output as a file, unless it is a terminal: what these commands write is no text.
-fn standard_output(force: bool) -> Result<fs::File, Failure> {
+pub(crate) fn standard_output(force: bool) -> Result<fs::File, Failure> {
     if stdout().is_terminal() && !force {
         let what = "standard output is a terminal: redirect it, or name a file with --output (-o)";
         return Err(Failure::Usage(what.to_owned()));
@@ -313,7 +318,7 @@ fn standard_output(force: bool) -> Result<fs::File, Failure> {
 }
 
 /// Writes a report to standard output.
-fn print(text: &str) -> Result<ExitCode, Failure> {
+pub(crate) fn print(text: &str) -> Result<ExitCode, Failure> {
     match stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
@@ -342,7 +347,7 @@ fn ratio(file_size: u64, content_size: u64) -> Option<f64> {
     (content_size > 0).then(|| file_size as f64 / content_size as f64)
 }
 
-fn duplicate(fd: impl AsFd) -> Result<fs::File, Failure> {
+pub(crate) fn duplicate(fd: impl AsFd) -> Result<fs::File, Failure> {
     match fd.as_fd().try_clone_to_owned() {
         Ok(fd) => Ok(fs::File::from(fd)),
         Err(error) => Err(Failure::Other(format!("cannot use the standard streams: {error}"))),

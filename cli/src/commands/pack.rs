@@ -1,8 +1,9 @@
 //! `ringpack pack`.
 
+use std::ffi::OsString;
 use std::io::stdin;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ringpack::commit::Target;
@@ -11,7 +12,8 @@ use ringpack::pack::{Input, Output, PackOptions, pack};
 use ringpack::ring::file::Replace;
 use ringpack::ring::os::OsDisk;
 
-use super::{check_removable, duplicate, note_packed, remove_source, standard_output, warn, words};
+use super::several::each;
+use super::{check_removable, duplicate, note_packed, remove_source, standard_output, warn};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::{Jobs, STANDARD_OUTPUT};
@@ -19,45 +21,84 @@ use crate::names;
 use crate::producer::Producer;
 use crate::signals::Signals;
 
-/// Whether the container goes to standard output.
+/// Whether the container goes to standard output, if there is one input.
 pub(crate) fn is_to_stdout(args: &args::Pack) -> bool {
-    let is_stream = args.guards.from_command || names::is_standard_stream(&args.input);
+    let is_stream = args.guards.from_command || names::is_standard_stream(&args.inputs[0]);
     args.stdout || args.output.as_deref().map_or(is_stream, names::is_standard_stream)
 }
 
-/// What is written: a file, or standard output.
+/// What is written first: a file, or standard output.
 pub(crate) fn output_path(args: &args::Pack) -> PathBuf {
     if is_to_stdout(args) {
         return STANDARD_OUTPUT.into();
     }
-    args.output.clone().unwrap_or_else(|| names::packed(&args.input))
+    args.output.clone().unwrap_or_else(|| names::packed(&args.inputs[0]))
 }
 
 pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<ExitCode, Failure> {
     args.checkpoints.tell(signals);
-    let command = args.guards.from_command.then(|| words(&args.input, &args.args));
-    let producer = command.map(|command| Producer::new(command, signals));
-    let from_stdin = producer.is_none() && names::is_standard_stream(&args.input);
+    if args.guards.from_command {
+        let command = args.inputs.iter().map(|word| word.as_os_str().to_owned()).collect();
+        let name = args.inputs[0].display().to_string();
+        return one(&Origin::Command(command), &name, args, signals, jobs)
+            .map(|()| ExitCode::SUCCESS);
+    }
+    let to_stdout = args.stdout || args.output.as_deref().is_some_and(names::is_standard_stream);
+    if to_stdout && args.inputs.len() > 1 {
+        let what = "several containers in a row are not one: pack each by itself";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    each(&args.inputs, args.output.as_deref(), signals, |input| {
+        let from =
+            if names::is_standard_stream(input) { Origin::Stdin } else { Origin::Path(input) };
+        one(&from, &input.display().to_string(), args, signals, jobs)
+    })
+}
+
+/// Where content comes from.
+enum Origin<'a> {
+    /// A file, a device or a FIFO.
+    Path(&'a Path),
+    /// Whatever runs before us in the pipe.
+    Stdin,
+    /// A program that is started for it, with its arguments.
+    Command(Vec<OsString>),
+}
+
+fn one(
+    from: &Origin<'_>,
+    name: &str,
+    args: &args::Pack,
+    signals: &Signals,
+    jobs: &Jobs,
+) -> Result<(), Failure> {
+    let from_stdin = matches!(from, Origin::Stdin);
     if from_stdin && args.rm {
         return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
     }
-    let to_stdout = is_to_stdout(args);
+    let is_stream = !matches!(from, Origin::Path(_));
+    let to_stdout =
+        args.stdout || args.output.as_deref().map_or(is_stream, names::is_standard_stream);
     if to_stdout && args.resume {
         let what = "--resume needs an output file: there is nothing to go on with in a pipe";
         return Err(Failure::Usage(what.to_owned()));
     }
-    if args.rm {
-        check_removable(&args.input, to_stdout)?;
+    if let (Origin::Path(path), true) = (from, args.rm) {
+        check_removable(path, to_stdout)?;
     }
-    let path = output_path(args);
-    let output = if to_stdout {
-        Output::Stream(standard_output(args.force)?)
+    let (output, target) = if to_stdout {
+        (Output::Stream(standard_output(args.force)?), PathBuf::from(STANDARD_OUTPUT))
     } else {
-        Output::Path(path.clone())
+        let target = args.output.clone().unwrap_or_else(|| names::packed(Path::new(name)));
+        (Output::Path(target.clone()), target)
     };
-    let mut job = jobs.begin(&path);
+    let producer = match from {
+        Origin::Command(command) => Some(Producer::new(command.clone(), signals)),
+        _ => None,
+    };
+    let mut job = jobs.begin(&target);
     let options = PackOptions {
-        codec: args.encoding.codec(),
+        codec: args.encoding.codec()?,
         chunk_log2: args.chunk_size,
         placement: match args.placement {
             args::Placement::Dense => PlacementKind::Dense,
@@ -75,34 +116,31 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
         direct: !args.io.no_direct,
         ..PackOptions::default()
     };
-    let input = match &producer {
-        Some(producer) => {
+    let input = match (from, &producer) {
+        (Origin::Path(path), _) => Input::Path((*path).to_owned()),
+        (Origin::Command(_), Some(producer)) => {
             if !to_stdout {
                 // Not started for nothing.
                 let replace = if args.force { Replace::Allowed } else { Replace::Never };
-                Target::new(&OsDisk, &path, replace)?;
+                Target::new(&OsDisk, &target, replace)?;
             }
             producer.start()?
         }
-        None if from_stdin => {
-            Input::Stream(duplicate(stdin().as_fd())?, "standard input".to_owned())
-        }
-        None => Input::Path(args.input.clone()),
+        _ => Input::Stream(duplicate(stdin().as_fd())?, "standard input".to_owned()),
     };
     let packed = pack(&OsDisk, input, output, &options, signals.cancel());
     job.over();
     let report = packed.map_err(|error| {
-        let words = words(&args.input, &args.args);
-        Failure::Resumable(error, args.guards.resume_command(&path, from_stdin, &words))
+        let words = if let Origin::Command(command) = from { command.as_slice() } else { &[] };
+        Failure::Resumable(error, args.guards.resume_command(&target, from_stdin, words))
     })?;
     if let Some(producer) = producer {
         producer.is_done();
     }
     warn(&report.run, &args.talk);
-    let (input, output) = (args.input.display().to_string(), path.display().to_string());
-    note_packed(&args.talk, &mut job, &input, &output, &report);
-    if args.rm {
-        remove_source(&args.input, report.source)?;
+    note_packed(&args.talk, &mut job, name, &target.display().to_string(), &report);
+    if let (Origin::Path(path), true) = (from, args.rm) {
+        remove_source(path, report.source)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

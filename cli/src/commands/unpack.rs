@@ -1,56 +1,73 @@
 //! `ringpack unpack`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use ringpack::Cancel;
+use ringpack::foreign;
+use ringpack::ring::file::Status;
 use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{Output, UnpackOptions, unpack};
-
 use serde::Serialize;
 
+use super::several::each;
 use super::{How, check_removable, how, note, remove_source, standard_output, warn, way};
 use crate::args;
 use crate::exit::Failure;
-use crate::job::{Course, Jobs};
+use crate::job::{Course, Job, Jobs};
 use crate::message;
 use crate::names;
+use crate::signals::Signals;
 use crate::size::human;
 
 /// What unpacking came to, for programs. Sizes are in bytes.
 #[derive(Serialize)]
-struct Unpacked<'a> {
+pub(super) struct Unpacked<'a> {
     #[serde(flatten)]
-    course: Course,
-    input: &'a str,
-    output: &'a str,
-    content_size: u64,
-    file_size: u64,
-    holes: u64,
+    pub(super) course: Course,
+    pub(super) input: &'a str,
+    pub(super) output: &'a str,
+    pub(super) content_size: u64,
+    pub(super) file_size: u64,
+    pub(super) holes: u64,
     #[serde(flatten)]
-    how: How<'a>,
+    pub(super) how: How<'a>,
 }
 
-/// Whether the content goes to standard output.
+/// Whether the content goes to standard output, if there is one input.
 pub(crate) fn is_to_stdout(args: &args::Unpack) -> bool {
-    args.stdout || args.output.as_deref().is_some_and(names::is_standard_stream)
+    goes_to_stdout(&args.inputs[0], args)
 }
 
-pub(crate) fn run(args: &args::Unpack, cancel: &Cancel, jobs: &Jobs) -> Result<ExitCode, Failure> {
-    if names::is_standard_stream(&args.input) {
-        let what = "a container is read at many places, which a pipe doesn't allow: save it to a \
-                    file first, or decompress it with zstd -d";
-        return Err(Failure::Usage(what.to_owned()));
+fn goes_to_stdout(input: &Path, args: &args::Unpack) -> bool {
+    let from_stdin = names::is_standard_stream(input);
+    args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_stream)
+}
+
+pub(crate) fn run(
+    args: &args::Unpack,
+    signals: &Signals,
+    jobs: &Jobs,
+) -> Result<ExitCode, Failure> {
+    each(&args.inputs, args.output.as_deref(), signals, |input| {
+        one(input, args, signals.cancel(), &mut jobs.begin(input))
+    })
+}
+
+fn one(input: &Path, args: &args::Unpack, cancel: &Cancel, job: &mut Job) -> Result<(), Failure> {
+    if names::is_standard_stream(input) && args.rm {
+        return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
     }
-    let to_stdout = is_to_stdout(args);
+    let to_stdout = goes_to_stdout(input, args);
     if args.rm {
-        check_removable(&args.input, to_stdout)?;
+        check_removable(input, to_stdout)?;
     }
     let (output, output_name) = if to_stdout {
         (Output::Stream(standard_output(args.force)?), "standard output".to_owned())
     } else {
-        let path = args.output.clone().or_else(|| names::unpacked(&args.input));
+        let path = args.output.clone().or_else(|| names::unpacked(input));
         let path = path.ok_or_else(|| {
-            let name = args.input.display();
+            let name = input.display();
             Failure::Usage(format!(
                 "{name}: doesn't end in .zst, so name the output with --output (-o) or use -c"
             ))
@@ -58,43 +75,83 @@ pub(crate) fn run(args: &args::Unpack, cancel: &Cancel, jobs: &Jobs) -> Result<E
         let name = path.display().to_string();
         (Output::Path(path), name)
     };
-    let mut job = jobs.begin(&args.input);
-    let options = UnpackOptions {
-        replace: args.force,
-        io: args.io.mode(),
-        threads: args.io.threads(),
-        direct: !args.io.no_direct,
-        progress: job.progress(),
-    };
-    let unpacked = unpack(&OsDisk, &args.input, output, &options, cancel);
-    job.over();
-    let report = unpacked?;
-    job.note_size(report.source.len);
-    warn(&report.run, &args.talk);
-    if args.talk.json {
-        message::json(&Unpacked {
-            course: job.course(),
-            input: &args.input.display().to_string(),
-            output: &output_name,
-            content_size: report.content_size,
-            file_size: report.source.len,
-            holes: report.holes,
-            how: How::new(&report.run, Some(report.direct_input), report.direct_output),
-        });
-    }
-    note(&args.talk, || {
-        let summary =
-            format!("{}: {}, {output_name}", args.input.display(), human(report.content_size));
-        if !args.talk.is_verbose() {
-            return summary;
-        }
-        let (input, output) = (way(Some(report.direct_input)), way(report.direct_output));
-        let how = how(&format!("input {input}, output {output}"), &report.run);
-        let course = job.course().text();
-        format!("{summary}\n  {} of holes\n{how}\n{course}", human(report.holes))
-    });
+    let source = restore(input, output, &output_name, args, cancel, job)?;
     if args.rm {
-        remove_source(&args.input, Some(report.source))?;
+        remove_source(input, source)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// Restores the content of whatever the input is; says what file was read.
+fn restore(
+    input: &Path,
+    output: Output,
+    output_name: &str,
+    args: &args::Unpack,
+    cancel: &Cancel,
+    job: &mut Job,
+) -> Result<Option<Status>, Failure> {
+    let name = input.display().to_string();
+    let mut output = Some(output);
+    let at_many_places = super::foreign::seekable(input);
+    if let Some(path) = &at_many_places {
+        let options = UnpackOptions {
+            replace: args.force,
+            io: args.io.mode(),
+            threads: args.io.threads(),
+            direct: !args.io.no_direct,
+            progress: job.progress(),
+        };
+        let again = match output.as_ref().expect("it wasn't used yet") {
+            Output::Path(path) => Output::Path(path.clone()),
+            Output::Stream(file) => Output::Stream(super::duplicate(file)?),
+        };
+        let first = output.replace(again).expect("it wasn't used yet");
+        match unpack(&OsDisk, path, first, &options, cancel) {
+            Ok(report) => {
+                job.over();
+                job.note_size(report.source.len);
+                warn(&report.run, &args.talk);
+                if args.talk.json {
+                    message::json(&Unpacked {
+                        course: job.course(),
+                        input: &name,
+                        output: output_name,
+                        content_size: report.content_size,
+                        file_size: report.source.len,
+                        holes: report.holes,
+                        how: How::new(&report.run, Some(report.direct_input), report.direct_output),
+                    });
+                }
+                note(&args.talk, || {
+                    let content = human(report.content_size);
+                    let summary = format!("{name}: {content}, {output_name}");
+                    if !args.talk.is_verbose() {
+                        return summary;
+                    }
+                    let (input, output) =
+                        (way(Some(report.direct_input)), way(report.direct_output));
+                    let how = how(&format!("input {input}, output {output}"), &report.run);
+                    let course = job.course().text();
+                    format!("{summary}\n  {} of holes\n{how}\n{course}", human(report.holes))
+                });
+                return Ok(Some(report.source));
+            }
+            Err(error) if super::foreign::may_be(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let input = match at_many_places {
+        Some(path) => foreign::Input::Path(path),
+        None => super::foreign::input(input)?,
+    };
+    let output = match output.expect("put back above") {
+        Output::Path(path) => foreign::Output::Path(path),
+        Output::Stream(file) => foreign::Output::Stream(file),
+    };
+    let mut options = args.foreign.options(args.io.threads());
+    (options.replace, options.pass_through) = (args.force, args.pass_through);
+    let names = (name.as_str(), output_name);
+    let report = super::foreign::unpack(input, output, options, &args.talk, names, cancel, job)?;
+    Ok(report.source)
 }

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::verify::{VerifyOptions, verify};
-
 use serde::Serialize;
 
-use super::{How, how, note, warn, way};
+use super::{How, foreign, how, note, warn, way};
 use crate::args;
 use crate::exit::{self, Failure};
 use crate::job::{Course, Job, Jobs};
@@ -40,18 +39,19 @@ pub(crate) fn run(args: &args::Verify, cancel: &Cancel, jobs: &Jobs) -> Result<E
 
 /// What verifying found, for programs. Sizes are in bytes.
 #[derive(Serialize)]
-struct Verified<'a> {
+pub(super) struct Verified<'a> {
     #[serde(flatten)]
-    course: Course,
-    input: &'a str,
-    intact: bool,
-    decoded: bool,
-    content_size: u64,
-    file_size: u64,
-    chunk_count: u64,
-    damage_count: u64,
+    pub(super) course: Course,
+    pub(super) input: &'a str,
+    pub(super) intact: bool,
+    pub(super) decoded: bool,
+    pub(super) content_size: u64,
+    pub(super) file_size: u64,
+    /// Frames, of another program's file.
+    pub(super) chunk_count: u64,
+    pub(super) damage_count: u64,
     #[serde(flatten)]
-    how: How<'a>,
+    pub(super) how: How<'a>,
 }
 
 fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> Result<u8, Failure> {
@@ -62,9 +62,24 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> R
         direct: !args.io.no_direct,
         progress: job.progress(),
     };
-    let verified = verify(&OsDisk, input, &options, cancel);
+    let seekable = foreign::seekable(input);
+    let report = match &seekable {
+        Some(path) => match verify(&OsDisk, path, &options, cancel) {
+            Err(error) if foreign::may_be(&error) => None,
+            report => Some(report?),
+        },
+        None => None,
+    };
+    let Some(report) = report else {
+        let options = args.foreign.options(args.io.threads());
+        let source = match seekable {
+            Some(path) => ringpack::foreign::Input::Path(path),
+            None => foreign::input(input)?,
+        };
+        let intact = foreign::verify(input, source, options, &args.talk, cancel, job)?;
+        return Ok(if intact { 0 } else { exit::DAMAGED });
+    };
     job.over();
-    let report = verified?;
     job.note_size(report.file_size);
     job.note_damages(report.damage_count);
     warn(&report.run, &args.talk);

@@ -34,7 +34,7 @@ const ORDER: &[&[&str]] = &[
     &["pipeline"],
     &["known"],
     &["read"],
-    &["pack", "write", "unpack", "verify"],
+    &["pack", "write", "unpack", "verify", "foreign"],
     &["aio", "bench"],
 ];
 

@@ -1,0 +1,249 @@
+//! Zstandard files that others wrote: what the commands do where an input is no container.
+
+use std::fs;
+use std::io::{Seek, stdin};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use ringpack::foreign::{
+    ForeignOptions, ForeignReport, Input, Listing, Output, WINDOW_BYTES_DEFAULT,
+};
+use ringpack::ring::os::OsDisk;
+use ringpack::stats::RingCounters;
+use ringpack::{Cancel, ErrorKind, foreign};
+
+use super::unpack::Unpacked;
+use super::verify::Verified;
+use super::{How, duplicate, note};
+use crate::args::{self, Talk};
+use crate::exit::{self, Failure};
+use crate::job::Job;
+use crate::message;
+use crate::names;
+use crate::size::human;
+
+impl args::Foreign {
+    /// Options of the engine, with so many threads.
+    pub(super) fn options(&self, threads: Option<usize>) -> ForeignOptions {
+        let long = self.long.map_or(WINDOW_BYTES_DEFAULT, |log| 1 << log);
+        let window_bytes_max = self.memory.unwrap_or(long);
+        ForeignOptions { threads, window_bytes_max, ..ForeignOptions::default() }
+    }
+}
+
+/// Whether another program may have written what the engine refuses as a container.
+pub(super) fn may_be(error: &ringpack::Error) -> bool {
+    error.kind() == ErrorKind::NotAContainer
+}
+
+/// Where the input can be read at many places: its path, or that of a file that is standard input
+/// from its start.
+pub(super) fn seekable(input: &Path) -> Option<PathBuf> {
+    if !names::is_standard_stream(input) {
+        let is_stream = fs::metadata(input).is_ok_and(|found| is_stream(&found));
+        return (!is_stream).then(|| input.to_owned());
+    }
+    let mut file = duplicate(stdin().as_fd()).ok()?;
+    let is_file = file.metadata().is_ok_and(|found| found.is_file());
+    let path = Path::new("/dev/stdin");
+    let opens = is_file && file.stream_position().is_ok_and(|at| at == 0) && {
+        // Another file may have the name, and this one no longer any.
+        fs::File::open(path).is_ok()
+    };
+    opens.then(|| path.to_owned())
+}
+
+fn is_stream(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = found.file_type();
+    kind.is_fifo() || kind.is_socket() || kind.is_char_device()
+}
+
+/// The input as the engine takes it.
+pub(super) fn input(path: &Path) -> Result<Input, Failure> {
+    if names::is_standard_stream(path) {
+        return Ok(Input::Stream(duplicate(stdin().as_fd())?, "standard input".to_owned()));
+    }
+    Ok(Input::Path(path.to_owned()))
+}
+
+/// Restores the content.
+pub(super) fn unpack(
+    input: Input,
+    output: Output,
+    mut options: ForeignOptions,
+    talk: &Talk,
+    names: (&str, &str),
+    cancel: &Cancel,
+    job: &mut Job,
+) -> Result<ForeignReport, Failure> {
+    options.progress = job.progress();
+    let to_file = matches!(output, Output::Path(_));
+    let unpacked = foreign::unpack(&OsDisk, input, output, &options, cancel);
+    job.over();
+    let report = unpacked?;
+    job.note_size(report.file_size);
+    warn(&report, talk);
+    let (from, to) = names;
+    if talk.json {
+        message::json(&Unpacked {
+            course: job.course(),
+            input: from,
+            output: to,
+            content_size: report.content_size,
+            file_size: report.file_size,
+            holes: report.holes,
+            how: job_without_rings(&report, to_file.then_some(false)),
+        });
+    }
+    note(talk, || {
+        let summary = format!("{from}: {}, {to}", human(report.content_size));
+        if talk.is_verbose() { format!("{summary}\n{}", how(&report)) } else { summary }
+    });
+    Ok(report)
+}
+
+/// Checks every frame; whether all are intact.
+pub(super) fn verify(
+    path: &Path,
+    input: Input,
+    mut options: ForeignOptions,
+    talk: &Talk,
+    cancel: &Cancel,
+    job: &mut Job,
+) -> Result<bool, Failure> {
+    options.progress = job.progress();
+    let verified = foreign::verify(&OsDisk, input, &options, cancel);
+    job.over();
+    let report = verified?;
+    job.note_size(report.file_size);
+    job.note_damages(report.damage_count);
+    let name = path.display();
+    for damage in &report.damages {
+        message::failure(damage, exit::DAMAGED);
+    }
+    if talk.json {
+        message::json(&Verified {
+            course: job.course(),
+            input: &name.to_string(),
+            intact: report.damage_count == 0,
+            decoded: true,
+            content_size: report.content_size,
+            file_size: report.file_size,
+            chunk_count: report.frames,
+            damage_count: report.damage_count,
+            how: job_without_rings(&report, None),
+        });
+    } else if report.damage_count > 1 {
+        let (count, frames) = (report.damage_count, report.frames);
+        message::error(&format!("{name}: {count} damages in {frames} frames"));
+    }
+    if report.damage_count > 0 {
+        return Ok(false);
+    }
+    warn(&report, talk);
+    note(talk, || {
+        let (content, frames) = (human(report.content_size), counted(report.frames, "frame"));
+        let unchecked = match report.unchecked {
+            0 => String::new(),
+            count => format!(", {count} without a checksum"),
+        };
+        let summary = format!("{name}: intact, {content} in {frames}{unchecked}");
+        if talk.is_verbose() { format!("{summary}\n{}", how(&report)) } else { summary }
+    });
+    Ok(true)
+}
+
+fn warn(report: &ForeignReport, talk: &Talk) {
+    for warning in report.warnings.iter().filter(|_| !talk.quiet) {
+        message::warning(warning);
+    }
+}
+
+/// How it was done, for programs.
+fn job_without_rings(report: &ForeignReport, direct_output: Option<bool>) -> How<'static> {
+    static NONE: LazyLock<RingCounters> = LazyLock::new(RingCounters::default);
+    let direct_input = report.source.map(|_| false);
+    How { threads: report.threads, tier: None, direct_input, direct_output, counters: &NONE }
+}
+
+fn how(report: &ForeignReport) -> String {
+    let table = report.seek_table.map_or_else(
+        || "no seek table that was used".to_owned(),
+        |entries| format!("a seek table of {}", counted(entries, "entry")),
+    );
+    format!(
+        "  threads {}, frames {} ({} streamed, {} without a checksum), passed over {}, {table}\n  \
+         {} of holes, through the page cache and without rings",
+        report.threads,
+        report.frames,
+        report.streamed,
+        report.unchecked,
+        report.skippable,
+        human(report.holes),
+    )
+}
+
+pub(super) fn counted(count: u64, what: &str) -> String {
+    match (count, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {what}s"),
+    }
+}
+
+/// What is known of another program's file without decoding it. Sizes are in bytes.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct Summary {
+    path: String,
+    format: &'static str,
+    content_size: Option<u64>,
+    file_size: u64,
+    frames: u64,
+    skippable_frames: u64,
+    checked_frames: u64,
+    window_size: u64,
+    seek_table_entries: Option<u64>,
+}
+
+impl Summary {
+    pub(super) fn new(path: &Path, listing: &Listing) -> Self {
+        let of_table = listing.seek_table.map(|(_, content_size)| content_size);
+        Self {
+            path: path.display().to_string(),
+            format: "zstd",
+            content_size: listing.content_size.or(of_table),
+            file_size: listing.file_size,
+            frames: listing.frames,
+            skippable_frames: listing.skippable,
+            checked_frames: listing.checked,
+            window_size: listing.window_bytes_max,
+            seek_table_entries: listing.seek_table.map(|(entries, _)| entries),
+        }
+    }
+
+    pub(super) fn human(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "{name:<10} {value}");
+        };
+        let sized = |bytes: u64| format!("{} ({bytes} bytes)", human(bytes));
+        line("file", &self.path);
+        line("format", "Zstandard, none of ringpack's containers");
+        line("content", &self.content_size.map_or("not stated".to_owned(), sized));
+        let ratio = self.content_size.map_or_else(String::new, |content_size| {
+            let ratio = 100.0 * self.file_size as f64 / content_size.max(1) as f64;
+            format!(", {ratio:.2}% of the content")
+        });
+        line("packed", &format!("{}{ratio}", sized(self.file_size)));
+        let checked = format!("{} with a checksum", self.checked_frames);
+        line("frames", &format!("{}, {checked}", counted(self.frames, "content frame")));
+        line("skipped", &counted(self.skippable_frames, "skippable frame"));
+        line("window", &sized(self.window_size));
+        let table = self.seek_table_entries.map(|entries| counted(entries, "entry"));
+        line("seek table", table.as_deref().unwrap_or("none"));
+        text
+    }
+}

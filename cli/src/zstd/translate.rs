@@ -1,0 +1,147 @@
+//! One file, by the subcommand that does the same.
+
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use super::flags::{Flags, Mode};
+use crate::args::Args;
+use crate::commands;
+use crate::exit::Failure;
+use crate::message;
+use crate::names;
+use crate::signals::Signals;
+
+/// Packs, unpacks or tests a file.
+pub(super) fn one(file: &Path, flags: &Flags, signals: &Signals) -> Result<(), Failure> {
+    let args = arguments(file, flags)?;
+    let args = Args::try_parse_from(args).map_err(|error| Failure::Usage(error.to_string()))?;
+    match commands::run(args, signals)? {
+        ExitCode::SUCCESS => Ok(()),
+        // What testing found was said already.
+        _ => Err(Failure::Said),
+    }
+}
+
+/// The subcommand's arguments.
+fn arguments(file: &Path, flags: &Flags) -> Result<Vec<OsString>, Failure> {
+    let command = match flags.mode {
+        Mode::Compress => "pack",
+        Mode::Decompress => "unpack",
+        _ => "verify",
+    };
+    let mut args: Vec<OsString> = vec!["ringpack".into(), command.into()];
+    let mut add = |arg: String| args.push(arg.into());
+    add(format!("--threads={}", flags.threads.unwrap_or(0)));
+    if flags.quiet > 0 {
+        add("--quiet".into());
+    } else if flags.verbose > 0 {
+        add("--verbose".into());
+    }
+    match flags.mode {
+        Mode::Compress => {
+            add(format!("--level={}", level(flags)));
+            // Nothing of an interrupted zstd is there to go on with.
+            add("--no-checkpoint".into());
+            add("--ultra".into());
+        }
+        Mode::Decompress | Mode::Test => {
+            match (flags.long, flags.memory) {
+                (_, Some(bytes)) => add(format!("--memory={bytes}")),
+                (Some(log), None) => add(format!("--long={log}")),
+                (None, None) => {}
+            }
+            let to_stdout = goes_to_stdout(file, flags);
+            if flags.pass_through.unwrap_or(flags.force && to_stdout) {
+                add("--pass-through".into());
+            }
+            if flags.mode == Mode::Test {
+                add("--decode".into());
+            }
+        }
+        _ => {}
+    }
+    if flags.mode != Mode::Test {
+        output(file, flags, &mut args)?;
+    } else {
+        args.retain(|arg| arg != "--pass-through");
+    }
+    args.extend(["--".into(), file.into()]);
+    Ok(args)
+}
+
+/// Says where the output goes, and what may happen to what is there and to the source.
+fn output(file: &Path, flags: &Flags, args: &mut Vec<OsString>) -> Result<(), Failure> {
+    let mut force = flags.force;
+    if goes_to_stdout(file, flags) {
+        args.push("--stdout".into());
+        // Asked for, it may be a terminal.
+        force |= flags.stdout;
+    } else {
+        let target = target(file, flags)?;
+        force = force || may_replace(file, &target)?;
+        args.extend(["--output".into(), target.into()]);
+        if flags.remove && !names::is_standard_stream(file) {
+            args.push("--rm".into());
+        }
+    }
+    if force {
+        args.push("--force".into());
+    }
+    Ok(())
+}
+
+pub(super) fn goes_to_stdout(file: &Path, flags: &Flags) -> bool {
+    let named = flags.output.as_deref();
+    flags.stdout
+        || named.is_some_and(names::is_standard_stream)
+        || (named.is_none() && names::is_standard_stream(file))
+}
+
+fn target(file: &Path, flags: &Flags) -> Result<PathBuf, Failure> {
+    if let Some(output) = &flags.output {
+        return Ok(output.clone());
+    }
+    let target = match flags.mode {
+        Mode::Compress => names::packed(file),
+        _ => names::unpacked(file).ok_or_else(|| {
+            let what = "has none of the suffixes .zst and .tzst: name the output with -o";
+            Failure::Usage(format!("{}: {what}", file.display()))
+        })?,
+    };
+    Ok(match (&flags.output_folder, target.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => target,
+    })
+}
+
+/// Asks a person whether what is there may be replaced; who isn't one is refused later.
+fn may_replace(file: &Path, target: &Path) -> Result<bool, Failure> {
+    let can_ask =
+        stdin().is_terminal() && stderr().is_terminal() && !names::is_standard_stream(file);
+    if !can_ask || target.symlink_metadata().is_err() {
+        return Ok(false);
+    }
+    let _ = write!(stderr(), "{} already exists; overwrite (y/n)? ", target.display());
+    let mut answer = String::new();
+    let _ = stdin().lock().read_line(&mut answer);
+    if answer.trim().eq_ignore_ascii_case("y") {
+        return Ok(true);
+    }
+    message::note("not overwritten");
+    Err(Failure::Said)
+}
+
+/// The level, which without `--ultra` is 19 at most, as with zstd.
+pub(super) fn level(flags: &Flags) -> i32 {
+    use ringpack::limits::{LEVEL_COMMON_MAX, LEVEL_DEFAULT, LEVEL_MAX};
+    let wanted = flags.level.filter(|&level| level != 0).unwrap_or(LEVEL_DEFAULT);
+    let most = if flags.ultra { LEVEL_MAX } else { LEVEL_COMMON_MAX };
+    if wanted > most && flags.quiet == 0 {
+        message::warning(&format!("level {wanted} is more than there is: {most} is used"));
+    }
+    wanted.min(most)
+}
