@@ -7,6 +7,7 @@ mod info;
 mod levels;
 mod pack;
 mod resume;
+mod salvage;
 mod shared;
 mod unpack;
 mod verify;
@@ -20,6 +21,7 @@ pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
 pub(crate) use pack::{Digest, Pack, Placement};
 pub(crate) use resume::Resume;
+pub(crate) use salvage::Salvage;
 pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, Talk};
 pub(crate) use unpack::Unpack;
 pub(crate) use verify::Verify;
@@ -32,8 +34,9 @@ Exit codes:
    3  the input can't be read         11  another process writes the same output
    4  the input is no container       12  io_uring was required and is refused
    5  a newer format                  13  nothing to resume, or not with this input
-   6  the container is damaged        75  stopped; resume goes on from a checkpoint
-   7  the output exists already      129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
+   6  the container is damaged        16  salvaged in part
+   7  the output exists already       75  stopped; resume goes on from a checkpoint
+                                     129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
                                      141  the reader of the output went away";
 
 /// Packs big data into one compressed, checksummed, seekable container, at the speed of the device.
@@ -68,7 +71,20 @@ pub(crate) enum Command {
   ringpack unpack -c db.zst | psql db")]
     Unpack(Unpack),
     /// Check every byte of a container
+    #[command(after_help = "Examples:
+  ringpack verify disk.img.zst
+  ringpack verify --repair-map disk.map disk.img.zst || \\
+      ddrescue replica.img.zst disk.img.zst disk.map    fetches what is damaged, and nothing else")]
     Verify(Verify),
+    /// Restore what is intact of a damaged container or a partial file
+    #[command(after_help = "\
+What is lost becomes a hole in FILE, and FILE.map says where: a mapfile as GNU ddrescue reads it.
+The code is 0 only if nothing is missing, 16 if it was restored in part.
+
+Examples:
+  ringpack salvage disk.img.zst -o disk.img
+  ringpack salvage db.zst.ringpack-partial -o db.part")]
+    Salvage(Salvage),
     /// Write a range of the content to standard output
     #[command(after_help = "Example:
   ringpack cat --offset 1M --length 4K disk.img.zst | hexdump -C")]

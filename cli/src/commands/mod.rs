@@ -6,6 +6,7 @@ mod clean;
 mod info;
 mod pack;
 mod resume;
+mod salvage;
 mod unpack;
 mod verify;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
         Command::Resume(args) => resume::run(&args, signals),
         Command::Unpack(args) => unpack::run(&args, cancel),
         Command::Verify(args) => verify::run(&args, cancel),
+        Command::Salvage(args) => salvage::run(&args, cancel),
         Command::Cat(args) => cat::run(&args, cancel),
         Command::Info(args) => info::run(&args),
         Command::Clean(args) => clean::run(&args),
