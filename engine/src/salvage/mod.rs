@@ -2,7 +2,7 @@
 //!
 //! Where unpacking needs header, index and table to be intact and to agree, this needs none of
 //! them. It looks for frames at every byte, believes each by its own checksum, and believes its
-//! place by whatever is left that names it: see [`place`]. The content is restored with holes where
+//! place by whatever is left that names it (`place.rs`). The content is restored with holes where
 //! chunks are lost, and published with its map, never without.
 //!
 //! Plain Zstandard files of several frames are salvaged as well, where their frames have checksums,
