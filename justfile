@@ -26,7 +26,7 @@ deny:
 
 # Builds the library, its examples and the command-line program.
 build:
-    cargo build -p ringpack -p ringpack-cli
+    cargo build -p ringpack -p ringpack-cli -p ringpack-reference
     cargo build -p ringpack --examples --features tokio,tokio-uring
 
 # The integration tests start `ringpack` from the folder above their own executable: the same

@@ -36,7 +36,7 @@ fn quietly(folder: &Path, args: &[&str]) -> String {
 fn help_is_as_written_down() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let bless = std::env::var_os("RINGPACK_BLESS").is_some();
-    for command in ["", "pack", "unpack", "verify", "cat", "info", "bench"] {
+    for command in ["", "pack", "unpack", "verify", "salvage", "cat", "info", "bench"] {
         for (flag, suffix) in [("--help", ""), ("-h", "-short")] {
             let args = [command, flag];
             let args = args.iter().filter(|arg| !arg.is_empty());
@@ -58,7 +58,7 @@ fn help_is_as_written_down() {
 #[test]
 fn help_lists_the_exit_codes() {
     let help = String::from_utf8(succeed(&mut ringpack(["--help"]))).unwrap();
-    for code in (0..=13).chain([75, 129, 130, 141, 143]) {
+    for code in (0..=13).chain([16, 75, 129, 130, 141, 143]) {
         let code = code.to_string();
         let is_listed = help.split([' ', ',', '\n']).any(|word| word == code);
         assert!(is_listed, "{code} isn't in the help");

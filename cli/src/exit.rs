@@ -14,6 +14,8 @@ pub(crate) const FAILURE: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The container is damaged.
 pub(crate) const DAMAGED: u8 = 6;
+/// What was salvaged isn't all, or isn't sure to be.
+pub(crate) const SALVAGED_IN_PART: u8 = 16;
 
 /// Stopped, and can be gone on with: `EX_TEMPFAIL` of sysexits.h.
 pub(crate) const SUSPENDED: u8 = 75;

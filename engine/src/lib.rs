@@ -27,7 +27,8 @@
 //! # What a program uses
 //! - [`write`](mod@write): a container from chunks, in any order, from any thread
 //! - [`read`]: a container's content, by range, by chunk or as a stream
-//! - [`pack`], [`unpack`], [`verify`]: whole files, as the command line does
+//! - [`pack`], [`unpack`], [`verify`], [`salvage`]: whole files, as the command line does
+//! - [`damage`]: maps of what is damaged
 //! - [`bench`](mod@bench): how fast all that is here, and what holds it back
 //! - `aio`: the same on a tokio or tokio-uring runtime, with the cargo features of these names
 //! - the types named below, and [`limits`]
@@ -44,7 +45,7 @@
 //! The modules are layers; each knows only those before it:
 //!
 //! - numbers: `limits`, `units`, `error`, `trace`, `cancel`, `progress`, `eventcount`, `checksum`,
-//!   `digest`
+//!   `digest`, `damage`
 //! - `format`: bytes to types and back, without I/O
 //! - `buffer`, `stats`, `ring`: aligned memory, and the only place that knows the kernel
 //! - `spool`, `ordered`, `source`, `chunker`, `codec`, `placement`, `encode`: the stages
@@ -52,7 +53,8 @@
 //! - `commit`: how a file comes to stand under its name
 //! - `worker`, `pipeline`: the per-core loop, and the cores together
 //! - `known`: what is known of each chunk, and how it is adopted
-//! - `pack`, `write`, `read`, `unpack`, `verify`, `foreign`, `aio`, `bench`: what a program calls
+//! - `pack`, `write`, `read`, `unpack`, `verify`, `salvage`, `foreign`, `aio`, `bench`: what a
+//!   program calls
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
 
@@ -73,6 +75,7 @@ pub mod chunker;
 pub mod codec;
 #[doc(hidden)]
 pub mod commit;
+pub mod damage;
 #[doc(hidden)]
 pub mod digest;
 #[doc(hidden)]
@@ -103,6 +106,7 @@ pub mod progress;
 pub mod read;
 #[doc(hidden)]
 pub mod ring;
+pub mod salvage;
 #[doc(hidden)]
 pub mod source;
 #[doc(hidden)]

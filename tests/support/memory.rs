@@ -18,6 +18,7 @@ use ringpack::ring::file::{Attributes, Directory, Disk, File, FileKind, Status};
 use ringpack::ring::pwrite::Pwrite;
 use ringpack::ring::sim::{SimDisk, SimOptions};
 use ringpack::ring::{Backend, BackendConfig, BackendKind};
+use ringpack::salvage::{RepairMap, SalvageReport, repair_map, salvage};
 use ringpack::unpack::{Output, UnpackOptions, unpack_scheduled};
 use ringpack::verify::{VerifyOptions, VerifyReport, verify_scheduled};
 use ringpack::{Cancel, Result};
@@ -131,6 +132,36 @@ impl MemoryDisk {
     pub fn verify_foreign(&self) -> Result<ForeignReport> {
         let options = ForeignOptions { threads: Some(1), ..ForeignOptions::default() };
         foreign::verify(self, foreign::Input::Path(IN.into()), &options, &Cancel::new())
+    }
+
+    /// Salvages into a file, and gives what it holds, with the report and the map's text.
+    ///
+    /// # Errors
+    /// As salvaging.
+    ///
+    /// # Panics
+    /// Where a failure leaves anything behind.
+    pub fn salvage(&self) -> Result<(SalvageReport, Vec<u8>, String)> {
+        let output = SimDisk::new(0, SimOptions::default());
+        let disk = Self { file: Arc::clone(&self.file), output };
+        let result = salvage(&disk, Path::new(IN), Path::new(OUT), false, &Cancel::new());
+        if let Err(error) = &result {
+            assert!(disk.output.names("/").is_empty(), "left behind by a failure: {error}");
+        }
+        let report = result?;
+        let restored = disk.output.read_file(OUT).expect("salvaging succeeded");
+        let map = disk.output.read_file(&report.map_path).expect("no content without its map");
+        Ok((report, restored, String::from_utf8(map).expect("a map is text")))
+    }
+
+    /// Maps what is damaged of the container.
+    ///
+    /// # Errors
+    /// As mapping it.
+    pub fn repair_map(&self) -> Result<RepairMap> {
+        let output = SimDisk::new(0, SimOptions::default());
+        let disk = Self { file: Arc::clone(&self.file), output };
+        repair_map(&disk, Path::new(IN), Path::new(OUT), false, &Cancel::new())
     }
 
     /// Opens the container.

@@ -9,6 +9,7 @@ mod info;
 mod levels;
 mod pack;
 mod resume;
+mod salvage;
 mod shared;
 mod unpack;
 mod verify;
@@ -26,6 +27,7 @@ pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
 pub(crate) use pack::{Digest, Pack, Placement};
 pub(crate) use resume::Resume;
+pub(crate) use salvage::Salvage;
 pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, ProgressMode, Talk};
 pub(crate) use unpack::Unpack;
 pub(crate) use verify::Verify;
@@ -43,6 +45,7 @@ Exit codes (with zstd's flags, 0 and 1):
    5  a newer format, or not granted  13  nothing to resume, or not with this input
    6  the input is damaged            14  the command of --from-command failed
    7  the output exists already       15  the content isn't what was expected
+                                      16  salvaged in part
                                       75  stopped; resume goes on from a checkpoint
                                      129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
                                      141  the reader of the output went away";
@@ -117,7 +120,20 @@ is packed and published. --from-command, --expect-size and --expect-blake3 find 
   ringpack unpack -c db.zst | psql db")]
     Unpack(Unpack),
     /// Check every byte of a container
+    #[command(after_help = "Examples:
+  ringpack verify disk.img.zst
+  ringpack verify --repair-map disk.map disk.img.zst || \\
+      ddrescue replica.img.zst disk.img.zst disk.map    fetches what is damaged, and nothing else")]
     Verify(Verify),
+    /// Restore what is intact of a damaged container or a partial file
+    #[command(after_help = "\
+What is lost becomes a hole in FILE, and FILE.map says where: a mapfile as GNU ddrescue reads it.
+The code is 0 only if nothing is missing, 16 if it was restored in part.
+
+Examples:
+  ringpack salvage disk.img.zst -o disk.img
+  ringpack salvage db.zst.ringpack-partial -o db.part")]
+    Salvage(Salvage),
     /// Write a range of the content to standard output
     #[command(after_help = "Example:
   ringpack cat --offset 1M --length 4K disk.img.zst | hexdump -C")]

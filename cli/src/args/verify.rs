@@ -14,6 +14,12 @@ pub(crate) struct Verify {
     /// Decompress every chunk as well
     #[arg(long)]
     pub(crate) decode: bool,
+    /// Write a map of what is damaged, for fetching it from a replica; of one container
+    #[arg(long, value_name = "FILE")]
+    pub(crate) repair_map: Option<PathBuf>,
+    /// Replace an existing repair map
+    #[arg(short, long, requires = "repair_map")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) foreign: Foreign,
     #[command(flatten)]

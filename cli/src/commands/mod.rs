@@ -7,6 +7,7 @@ mod foreign;
 mod info;
 mod pack;
 mod resume;
+mod salvage;
 mod several;
 mod unpack;
 mod verify;
@@ -64,6 +65,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
             let run = |jobs: &Jobs| verify::run(args, cancel, jobs);
             accompany("verify", &args.inputs[0], &args.talk, signals, run)
         }
+        Command::Salvage(args) => salvage::run(args, cancel),
         Command::Cat(args) => cat::run(args, cancel),
         Command::Info(args) => info::run(args, cancel),
         Command::Clean(args) => clean::run(args),
@@ -91,6 +93,7 @@ fn form(command: &Command) -> Form {
         Command::Verify(args) => (args.talk.json, false),
         Command::Info(args) => (args.json, false),
         Command::Clean(args) => (args.json, false),
+        Command::Salvage(args) => (args.json, false),
         Command::Bench(args) => (args.json, false),
         _ => (false, false),
     };

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ringpack::Cancel;
+use ringpack::damage::Condition;
 use ringpack::ring::os::OsDisk;
+use ringpack::salvage::repair_map;
 use ringpack::verify::{VerifyOptions, verify};
+use ringpack::{Cancel, ErrorKind};
 use serde::Serialize;
 
 use super::{How, foreign, how, note, warn, way};
@@ -17,6 +19,9 @@ use crate::size::human;
 
 /// Checks every container named; the code is that of the worst found.
 pub(crate) fn run(args: &args::Verify, cancel: &Cancel, jobs: &Jobs) -> Result<ExitCode, Failure> {
+    if let Some(map) = &args.repair_map {
+        return with_map(map, args, cancel, jobs);
+    }
     let mut code = 0;
     for input in &args.inputs {
         let mut job = jobs.begin(input);
@@ -52,6 +57,44 @@ pub(super) struct Verified<'a> {
     pub(super) damage_count: u64,
     #[serde(flatten)]
     pub(super) how: How<'a>,
+}
+
+/// Checks one container, and maps what is damaged of it even where it can't be opened.
+fn with_map(
+    map: &Path,
+    args: &args::Verify,
+    cancel: &Cancel,
+    jobs: &Jobs,
+) -> Result<ExitCode, Failure> {
+    let [input] = args.inputs.as_slice() else {
+        let what = "--repair-map is for one container at a time";
+        return Err(Failure::Usage(what.to_owned()));
+    };
+    let mut job = jobs.begin(input);
+    let found = match check(input, args, cancel, &mut job) {
+        Err(Failure::Engine(error))
+            if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotAContainer) =>
+        {
+            let code = exit::code(error.kind());
+            message::failure(&error, code);
+            code
+        }
+        found => found?,
+    };
+    let repair = repair_map(&OsDisk, input, map, args.force, cancel)?;
+    for warning in repair.warnings.iter().filter(|_| !args.talk.quiet) {
+        message::warning(warning);
+    }
+    note(&args.talk, || {
+        let lost = human(repair.map.bytes(Condition::Lost));
+        let (unsure, all) = (human(repair.map.bytes(Condition::Unsure)), human(repair.file_len));
+        let name = map.display();
+        format!("{name}: {lost} of {all} damaged, {unsure} unsure")
+    });
+    // What verifying can't see, the survey may: a container is whole only if both say so.
+    let is_whole = repair.map.is_intact();
+    let code = if found == 0 && !is_whole { exit::DAMAGED } else { found };
+    Ok(ExitCode::from(code))
 }
 
 fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> Result<u8, Failure> {

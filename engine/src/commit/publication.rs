@@ -429,6 +429,15 @@ fn open_left(target: &Target, direct: bool) -> Result<Option<(Arc<dyn File>, Sta
     Ok(found.filter(|found| found.identity == status.identity).map(|found| (file, found)))
 }
 
+/// Takes the lock of a partial file that a dead writer left, for one who only reads it; `false`
+/// where its writer lives.
+///
+/// # Errors
+/// As `flock`.
+pub(crate) fn lock_left(directory: &dyn Directory, file: &dyn File) -> io::Result<bool> {
+    lock_within(directory, file, LOCK_WAIT)
+}
+
 fn in_the_way(target: &Target, name: &OsStr) -> Error {
     Error::new(ErrorKind::Output, format!("{} is in the way", name.display()))
         .at(target.path())

@@ -20,7 +20,7 @@ const ROOT: &str = "engine/src/lib.rs";
 const ORDER: &[&[&str]] = &[
     &["limits", "error", "planted", "sync"],
     &["units", "trace"],
-    &["checksum", "digest", "cancel", "eventcount", "progress"],
+    &["checksum", "digest", "cancel", "eventcount", "progress", "damage"],
     &["format"],
     &["buffer"],
     &["stats"],
@@ -34,7 +34,7 @@ const ORDER: &[&[&str]] = &[
     &["pipeline"],
     &["known"],
     &["read"],
-    &["pack", "write", "unpack", "verify", "foreign"],
+    &["pack", "write", "unpack", "verify", "salvage", "foreign"],
     &["aio", "bench"],
 ];
 
