@@ -29,6 +29,7 @@
 //! - [`read`]: a container's content, by range, by chunk or as a stream
 //! - [`pack`], [`unpack`], [`verify`]: whole files, as the command line does
 //! - [`bench`](mod@bench): how fast all that is here, and what holds it back
+//! - [`doctor`]: what this system lets the engine do, and the remedy for what it doesn't
 //! - `aio`: the same on a tokio or tokio-uring runtime, with the cargo features of these names
 //! - the types named below, and [`limits`]
 //!
@@ -51,7 +52,7 @@
 //! - `commit`: how a file comes to stand under its name
 //! - `worker`, `pipeline`: the per-core loop, and the cores together
 //! - `known`: what is known of each chunk, and how it is adopted
-//! - `pack`, `write`, `read`, `unpack`, `verify`, `aio`, `bench`: what a program calls
+//! - `pack`, `write`, `read`, `unpack`, `verify`, `aio`, `bench`, `doctor`: what a program calls
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
 
@@ -74,6 +75,7 @@ pub mod codec;
 pub mod commit;
 #[doc(hidden)]
 pub mod digest;
+pub mod doctor;
 #[doc(hidden)]
 pub mod encode;
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 mod bench;
 mod cat;
 mod clean;
+mod doctor;
 mod info;
 mod levels;
 mod pack;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use bench::Bench;
 pub(crate) use cat::Cat;
 pub(crate) use clean::Clean;
+pub(crate) use doctor::Doctor;
 pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
 pub(crate) use pack::{Digest, Pack, Placement};
@@ -82,6 +84,9 @@ pub(crate) enum Command {
   ringpack bench                            in the current directory, with made-up content
   ringpack bench -1 --dir /srv/backup /var/lib/db/dump --json")]
     Bench(Bench),
+    /// Say what this system lets ringpack do, what the lack costs, and the remedy
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(Doctor),
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod bench;
 mod cat;
 mod clean;
+mod doctor;
 mod info;
 mod pack;
 mod resume;
@@ -43,6 +44,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
         Command::Info(args) => info::run(&args),
         Command::Clean(args) => clean::run(&args),
         Command::Bench(args) => bench::run(&args, cancel),
+        Command::Doctor(args) => doctor::run(&args),
     }
 }
 
