@@ -4,6 +4,7 @@ mod bench;
 mod cat;
 mod clean;
 mod doctor;
+mod generate;
 mod info;
 mod levels;
 mod pack;
@@ -18,6 +19,7 @@ pub(crate) use bench::Bench;
 pub(crate) use cat::Cat;
 pub(crate) use clean::Clean;
 pub(crate) use doctor::Doctor;
+pub(crate) use generate::{Generate, What};
 pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
 pub(crate) use pack::{Digest, Pack, Placement};
@@ -26,7 +28,7 @@ pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, Talk};
 pub(crate) use unpack::Unpack;
 pub(crate) use verify::Verify;
 
-const EXIT_CODES: &str = "\
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
    0  done                             8  the output can't be written
    1  any other failure                9  no space left for the output
@@ -70,14 +72,22 @@ pub(crate) enum Command {
   ringpack unpack -c db.zst | psql db")]
     Unpack(Unpack),
     /// Check every byte of a container
+    #[command(after_help = "Examples:
+  ringpack verify disk.img.zst              every byte, by its checksums
+  ringpack verify --decode *.zst            decompresses too; the worst code of all")]
     Verify(Verify),
     /// Write a range of the content to standard output
     #[command(after_help = "Example:
   ringpack cat --offset 1M --length 4K disk.img.zst | hexdump -C")]
     Cat(Cat),
     /// Say what a container holds
+    #[command(after_help = "Example:
+  ringpack info --json disk.img.zst | jq .content_size")]
     Info(Info),
     /// Remove what runs that ended early left in a directory
+    #[command(after_help = "Examples:
+  ringpack clean -n /srv/backup             says what would be removed
+  ringpack clean /srv/backup                removes it; what is in use stays")]
     Clean(Clean),
     /// Measure the device, the codec and the engine here, and say what holds it back
     #[command(after_help = "Examples:
@@ -87,6 +97,9 @@ pub(crate) enum Command {
     /// Say what this system lets ringpack do, what the lack costs, and the remedy
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(Doctor),
+    /// Write manual pages and completions, for packagers
+    #[command(hide = true)]
+    Generate(Generate),
 }
 
 #[cfg(test)]

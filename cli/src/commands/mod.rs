@@ -4,6 +4,7 @@ mod bench;
 mod cat;
 mod clean;
 mod doctor;
+mod generate;
 mod info;
 mod pack;
 mod resume;
@@ -45,6 +46,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
         Command::Clean(args) => clean::run(&args),
         Command::Bench(args) => bench::run(&args, cancel),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Generate(args) => generate::run(&args),
     }
 }
 

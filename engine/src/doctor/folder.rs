@@ -194,7 +194,7 @@ fn direct(file: &dyn File) -> Finding {
         Ok(()) => Finding::ok(SUBJECT, format!("works; {asks}")),
         Err(error) => {
             let found = format!("is said to be served ({asks}) and fails: {error}");
-            Finding::warning(SUBJECT, found, cost, "pack with --no-direct; look at dmesg")
+            Finding::warning(SUBJECT, found, cost, "look at dmesg, and pack through the page cache")
         }
     }
 }
@@ -217,8 +217,8 @@ fn holes(file: &dyn File) -> Finding {
     match file.punch_hole(0, ALIGN as u64) {
         Ok(()) => Finding::ok(SUBJECT, "can be punched"),
         Err(error) => {
-            let cost = "the rest of each slot (--placement slots), and zeros that are unpacked \
-                        over allocated space, take room";
+            let cost = "the rest of each slot, and zeros that are unpacked over allocated space, \
+                        take room";
             let remedy = "a file system with FALLOC_FL_PUNCH_HOLE: ext4, xfs, btrfs, tmpfs";
             Finding::warning(SUBJECT, format!("cannot be punched: {error}"), cost, remedy)
         }

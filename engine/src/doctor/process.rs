@@ -31,7 +31,7 @@ fn open_files(limit: Option<u64>, cores: usize) -> Finding {
     }
     let cost = "jobs of a thread a core may end with `Too many open files`";
     let remedy = "raise the limit (ulimit -n, LimitNOFILE= in a unit of systemd), or use fewer \
-                  threads (-T N)";
+                  threads";
     Finding::warning(SUBJECT, found, cost, remedy)
 }
 
@@ -65,7 +65,8 @@ fn cores(allowed: usize, online: Option<usize>, quota: Option<f64>) -> Finding {
     let cost = "a thread a core is more than the control group lets run: all of them are stopped \
                 for the rest of each period";
     let threads = (quota as usize).max(1);
-    let remedy = format!("use -T {threads}, or raise CPUQuota= (docker run --cpus)");
+    let remedy =
+        format!("use no more threads than {threads}, or raise CPUQuota= (docker run --cpus)");
     Finding::warning(SUBJECT, found, cost, remedy)
 }
 
@@ -87,7 +88,7 @@ mod tests {
     fn a_quota_below_the_cores_names_the_threads_to_use() {
         assert_eq!(cores(4, Some(4), None).state, State::Ok);
         assert_eq!(cores(4, Some(4), Some(4.0)).state, State::Ok);
-        for (quota, threads) in [(0.5, "-T 1"), (1.5, "-T 1"), (3.0, "-T 3")] {
+        for (quota, threads) in [(0.5, "than 1,"), (1.5, "than 1,"), (3.0, "than 3,")] {
             let finding = cores(4, Some(8), Some(quota));
             assert_eq!(finding.state, State::Warning);
             assert!(finding.remedy.unwrap().contains(threads), "{quota}");

@@ -122,7 +122,7 @@ fn reason(errno: Option<i32>, gates: &Gates, release: Option<&str>) -> (String, 
         ),
         None => {
             "allow io_uring_setup, io_uring_enter and io_uring_register in that filter (a unit \
-                 of systemd: SystemCallFilter=@system-service @io-uring)"
+                 of systemd: SystemCallFilter=@system-service has them)"
                 .to_owned()
         }
     };
@@ -216,7 +216,12 @@ fn operations() -> Finding {
         Ok(missing) if missing.is_empty() => Finding::ok(SUBJECT, "all that are used"),
         Ok(missing) => {
             let found = format!("without {}", missing.join(", "));
-            Finding::warning(SUBJECT, found, "jobs fail unless told --io pwrite", "a later kernel")
+            Finding::warning(
+                SUBJECT,
+                found,
+                "jobs fail unless told to do without io_uring",
+                "a later kernel",
+            )
         }
         Err(error) => {
             let found = format!("can't be asked: {error}");
