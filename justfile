@@ -74,7 +74,7 @@ completions: build
 # Makes the Debian package, in target/debian; installs cargo-deb where it is missing.
 deb: man completions
     cargo deb --version >/dev/null 2>&1 || cargo install --locked cargo-deb@{{ cargo_deb_version }}
-    cargo deb --locked -p ringpack-cli
+    cargo deb --locked --strip -p ringpack-cli
 
 # Makes the book of docs/, in target/book; installs mdbook where it is missing.
 book:
