@@ -218,7 +218,8 @@ fn limits_are_told_with_their_remedy() {
     let place = tempfile::tempdir().unwrap();
     let anyone = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777));
     let program = place.path().join("ringpack");
-    fs::copy(binary(), &program).unwrap();
+    // By another process: a thread that forks meanwhile would keep the copy open for writing.
+    succeed(Command::new("cp").arg(binary()).arg(&program));
     anyone(&program).unwrap();
     anyone(place.path()).unwrap();
     let examined = |folder: &Path| {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use ringpack::ErrorKind;
 
 use crate::message;
+use crate::remedy::remedied;
 use crate::signals::Signals;
 use crate::size::human;
 
@@ -73,19 +74,9 @@ impl Failure {
             return ExitCode::from(128 + signal);
         }
         if error.kind() != ErrorKind::OutputClosed {
-            message::error(&format!("{error}{}", options(error.kind())));
+            message::error(&remedied(error).to_string());
         }
         ExitCode::from(code(error.kind()))
-    }
-}
-
-/// What to do next by this program's options, of which the engine knows nothing.
-fn options(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::TargetExists => {
-            "; replace it with --force (-f), or name another with --output (-o)"
-        }
-        _ => "",
     }
 }
 

@@ -8,6 +8,7 @@ mod commands;
 mod exit;
 mod message;
 mod names;
+mod remedy;
 mod signals;
 mod size;
 

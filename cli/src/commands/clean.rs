@@ -9,6 +9,7 @@ use ringpack::ring::os::OsDisk;
 use crate::args;
 use crate::exit::{FAILURE, Failure};
 use crate::message;
+use crate::remedy::remedied;
 use crate::size::human;
 
 pub(crate) fn run(args: &args::Clean) -> Result<ExitCode, Failure> {
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &args::Clean) -> Result<ExitCode, Failure> {
             }
             // The others are cleaned all the same.
             Err(error) => {
-                message::error(&error.to_string());
+                message::error(&remedied(&error).to_string());
                 failed = true;
             }
         }

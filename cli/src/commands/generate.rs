@@ -23,6 +23,11 @@ const FILES: [(&str, &str); 3] = [
 
 /// What a page says of the environment.
 const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "TMPDIR",
+        "Where what is known of each chunk is kept, in a file without a name, if a container with \
+         very many of them goes to a stream.",
+    ),
     ("COLUMNS", "Where standard output is no terminal, the width that help is folded at."),
     (
         "KUBERNETES_SERVICE_HOST, container",

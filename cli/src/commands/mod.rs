@@ -243,12 +243,14 @@ fn how(sides: &str, run: &RunReport) -> String {
 /// not a regular file's own name.
 fn check_removable(path: &Path, to_stdout: bool) -> Result<(), Failure> {
     if to_stdout {
-        let what = "--rm needs an output file: what a pipe was given isn't known to be kept";
+        let what = "--rm needs an output file: name one with --output (-o), or leave --rm out";
         return Err(Failure::Usage(what.to_owned()));
     }
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         let name = path.display();
-        return Err(Failure::Usage(format!("{name}: --rm removes only regular files")));
+        return Err(Failure::Usage(format!(
+            "{name}: --rm removes only regular files: leave it out"
+        )));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{how, note, warn, way};
 use crate::args;
 use crate::exit::{self, Failure};
 use crate::message;
+use crate::remedy::remedied;
 use crate::size::human;
 
 /// Checks every container named; the code is that of the worst found.
@@ -20,7 +21,7 @@ pub(crate) fn run(args: &args::Verify, cancel: &Cancel) -> Result<ExitCode, Fail
         match check(input, args, cancel) {
             Ok(found) => code = code.max(found),
             Err(Failure::Engine(error)) if args.inputs.len() > 1 && !cancel.is_cancelled() => {
-                message::error(&error.to_string());
+                message::error(&remedied(&error).to_string());
                 code = code.max(exit::code(error.kind()));
             }
             Err(failure) => return Err(failure),
