@@ -1,5 +1,8 @@
 # The one door for every habit: people and CI run the same recipes.
 
+cargo_deb_version := "3.8.0"
+mdbook_version := "0.5.4"
+
 # Lists the recipes.
 default:
     @just --list --unsorted
@@ -53,6 +56,36 @@ power-cut states='20000' seed='1':
 orders:
     RUSTFLAGS="--cfg ringpack_shuttle" \
         cargo test -p ringpack --lib --target-dir target/orders -- orders_
+
+# Writes the manual pages to target/man.
+man: build
+    mkdir -p target/man
+    target/debug/ringpack generate pages | while read -r page; do \
+        target/debug/ringpack generate man "$page" > "target/man/$page.1" || exit 1; \
+    done
+
+# Writes the completions of bash, zsh and fish to target/completions.
+completions: build
+    mkdir -p target/completions
+    target/debug/ringpack generate completions bash > target/completions/ringpack.bash
+    target/debug/ringpack generate completions zsh > target/completions/_ringpack
+    target/debug/ringpack generate completions fish > target/completions/ringpack.fish
+
+# Makes the Debian package, in target/debian; installs cargo-deb where it is missing.
+deb: man completions
+    cargo deb --version >/dev/null 2>&1 || cargo install --locked cargo-deb@{{ cargo_deb_version }}
+    cargo deb --locked --strip -p ringpack-cli
+
+# Makes the book of docs/, in target/book; installs mdbook where it is missing.
+book:
+    mdbook --version >/dev/null 2>&1 || cargo install --locked mdbook@{{ mdbook_version }}
+    mdbook build
+
+# Builds a program that needs no shared library, by glibc's static one: see docs/PACKAGING.md.
+static:
+    RUSTFLAGS="-C target-feature=+crt-static" \
+        cargo build --release --locked -p ringpack-cli \
+        --target {{ arch() }}-unknown-linux-gnu --target-dir target/static
 
 # Builds the documentation; a broken link is an error.
 doc:

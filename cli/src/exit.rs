@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use ringpack::ErrorKind;
 
 use crate::message::{self, Failed};
+use crate::remedy::remedied;
 use crate::signals::Signals;
 use crate::size::human;
 
@@ -110,17 +111,6 @@ impl Failure {
         if !is_known {
             message::error(&remedied(error).to_string());
         }
-    }
-}
-
-/// The error with what to do next by this program's options, of which the engine knows nothing.
-fn remedied(error: &ringpack::Error) -> ringpack::Error {
-    let error = error.again();
-    match error.kind() {
-        ErrorKind::TargetExists => {
-            error.hint("replace it with --force (-f), or name another with --output (-o)")
-        }
-        _ => error,
     }
 }
 

@@ -13,6 +13,7 @@ mod metrics;
 mod names;
 mod producer;
 mod progress;
+mod remedy;
 mod signals;
 mod size;
 mod zstd;

@@ -30,6 +30,7 @@
 //! - [`pack`], [`unpack`], [`verify`], [`salvage`]: whole files, as the command line does
 //! - [`damage`]: maps of what is damaged
 //! - [`bench`](mod@bench): how fast all that is here, and what holds it back
+//! - [`doctor`]: what this system lets the engine do, and the remedy for what it doesn't
 //! - `aio`: the same on a tokio or tokio-uring runtime, with the cargo features of these names
 //! - the types named below, and [`limits`]
 //!
@@ -53,8 +54,8 @@
 //! - `commit`: how a file comes to stand under its name
 //! - `worker`, `pipeline`: the per-core loop, and the cores together
 //! - `known`: what is known of each chunk, and how it is adopted
-//! - `pack`, `write`, `read`, `unpack`, `verify`, `salvage`, `foreign`, `aio`, `bench`: what a
-//!   program calls
+//! - `pack`, `write`, `read`, `unpack`, `verify`, `salvage`, `foreign`, `aio`, `bench`, `doctor`:
+//!   what a program calls
 //!
 //! The engine never prints and never panics on any input; what it finds wrong is an [`Error`].
 
@@ -78,6 +79,7 @@ pub mod commit;
 pub mod damage;
 #[doc(hidden)]
 pub mod digest;
+pub mod doctor;
 #[doc(hidden)]
 pub mod encode;
 #[doc(hidden)]

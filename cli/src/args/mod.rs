@@ -3,7 +3,9 @@
 mod bench;
 mod cat;
 mod clean;
+mod doctor;
 mod foreign;
+mod generate;
 mod guards;
 mod info;
 mod levels;
@@ -21,7 +23,9 @@ use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) use bench::Bench;
 pub(crate) use cat::Cat;
 pub(crate) use clean::Clean;
+pub(crate) use doctor::Doctor;
 pub(crate) use foreign::Foreign;
+pub(crate) use generate::{Generate, What};
 pub(crate) use guards::Guards;
 pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
@@ -32,10 +36,11 @@ pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, ProgressMode, Talk};
 pub(crate) use unpack::Unpack;
 pub(crate) use verify::Verify;
 
-const AFTER_HELP: &str = "\
+const AS_ZSTD: &str = "\
 zstd's flags work in the place of a command: ringpack -d FILE.zst, ringpack -19 -T0 FILE; or by
-links named ringzstd, unringzstd and ringzstdcat, of which ringzstd -h says more.
+links named ringzstd, unringzstd and ringzstdcat, of which ringzstd -h says more.";
 
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes (with zstd's flags, 0 and 1):
    0  done                             8  the output can't be written
    1  any other failure                9  no space left for the output
@@ -58,9 +63,9 @@ Environment:
   NO_COLOR       no colours, if it is not empty
   TMPDIR         where scratch files stand if the output is a stream";
 
-/// What stands below the help: the exit codes and the environment.
+/// What stands below the help: zstd's flags, the exit codes and the environment.
 fn help_after() -> String {
-    format!("{AFTER_HELP}\n\n{ENVIRONMENT}")
+    format!("{AS_ZSTD}\n\n{EXIT_CODES}\n\n{ENVIRONMENT}")
 }
 
 /// Packs big data into one compressed, checksummed, seekable container, at the speed of the device.
@@ -121,9 +126,11 @@ is packed and published. --from-command, --expect-size and --expect-blake3 find 
     Unpack(Unpack),
     /// Check every byte of a container
     #[command(after_help = "Examples:
-  ringpack verify disk.img.zst
+  ringpack verify disk.img.zst              every byte, by its checksums
+  ringpack verify --decode *.zst            decompresses too; the worst code of all
   ringpack verify --repair-map disk.map disk.img.zst || \\
-      ddrescue replica.img.zst disk.img.zst disk.map    fetches what is damaged, and nothing else")]
+      ddrescue replica.img.zst disk.img.zst disk.map
+                                            fetches what is damaged, and nothing else")]
     Verify(Verify),
     /// Restore what is intact of a damaged container or a partial file
     #[command(after_help = "\
@@ -139,14 +146,25 @@ Examples:
   ringpack cat --offset 1M --length 4K disk.img.zst | hexdump -C")]
     Cat(Cat),
     /// Say what a container holds
+    #[command(after_help = "Example:
+  ringpack info --json disk.img.zst | jq .content_size")]
     Info(Info),
     /// Remove what runs that ended early left in a directory
+    #[command(after_help = "Examples:
+  ringpack clean -n /srv/backup             says what would be removed
+  ringpack clean /srv/backup                removes it; what is in use stays")]
     Clean(Clean),
     /// Measure the device, the codec and the engine here, and say what holds it back
     #[command(after_help = "Examples:
   ringpack bench                            in the current directory, with made-up content
   ringpack bench -1 --dir /srv/backup /var/lib/db/dump --json")]
     Bench(Bench),
+    /// Say what this system lets ringpack do, what the lack costs, and the remedy
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(Doctor),
+    /// Write manual pages and completions, for packagers
+    #[command(hide = true)]
+    Generate(Generate),
 }
 
 #[cfg(test)]

@@ -35,7 +35,9 @@ pub(crate) fn run(args: &args::Cat, cancel: &Cancel) -> Result<ExitCode, Failure
     let size = container.header().content_size;
     let length = args.length.unwrap_or_else(|| size.saturating_sub(args.offset));
     let end = args.offset.checked_add(length).ok_or_else(|| {
-        Failure::Usage("--offset and --length together pass the largest file there can be".into())
+        Failure::Usage(
+            "--offset and --length together pass the largest file there can be: give less".into(),
+        )
     })?;
     container.read_range(args.offset..end, &mut sink)?;
     Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ use super::{json, print};
 use crate::args;
 use crate::exit::{FAILURE, Failure};
 use crate::message;
+use crate::remedy::remedied;
 use crate::size::human;
 
 /// What was cleaned, for programs. Sizes are in bytes.
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &args::Clean) -> Result<ExitCode, Failure> {
             Ok(found) => leftovers.extend(found.into_iter().map(|left| told(directory, left))),
             // The others are cleaned all the same.
             Err(error) => {
-                message::failure(&error, FAILURE);
+                message::failure(&remedied(&error), FAILURE);
                 failed = true;
             }
         }

@@ -3,7 +3,9 @@
 mod bench;
 mod cat;
 mod clean;
+mod doctor;
 mod foreign;
+mod generate;
 mod info;
 mod pack;
 mod resume;
@@ -70,6 +72,8 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
         Command::Info(args) => info::run(args, cancel),
         Command::Clean(args) => clean::run(args),
         Command::Bench(args) => bench::run(args, cancel),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Generate(args) => generate::run(args),
     }
 }
 
@@ -95,6 +99,7 @@ fn form(command: &Command) -> Form {
         Command::Clean(args) => (args.json, false),
         Command::Salvage(args) => (args.json, false),
         Command::Bench(args) => (args.json, false),
+        Command::Doctor(args) => (args.json, false),
         _ => (false, false),
     };
     match (json, has_output) {
@@ -414,12 +419,14 @@ fn how(sides: &str, run: &RunReport) -> String {
 /// not a regular file's own name.
 fn check_removable(path: &Path, to_stdout: bool) -> Result<(), Failure> {
     if to_stdout {
-        let what = "--rm needs an output file: what a pipe was given isn't known to be kept";
+        let what = "--rm needs an output file: name one with --output (-o), or leave --rm out";
         return Err(Failure::Usage(what.to_owned()));
     }
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         let name = path.display();
-        return Err(Failure::Usage(format!("{name}: --rm removes only regular files")));
+        return Err(Failure::Usage(format!(
+            "{name}: --rm removes only regular files: leave it out"
+        )));
     }
     Ok(())
 }

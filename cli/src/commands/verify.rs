@@ -15,6 +15,7 @@ use crate::args;
 use crate::exit::{self, Failure};
 use crate::job::{Course, Job, Jobs};
 use crate::message;
+use crate::remedy::remedied;
 use crate::size::human;
 
 /// Checks every container named; the code is that of the worst found.
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &args::Verify, cancel: &Cancel, jobs: &Jobs) -> Result<E
             }
             Err(Failure::Engine(error)) if args.inputs.len() > 1 && !cancel.is_cancelled() => {
                 let found = exit::code(error.kind());
-                message::failure(&error, found);
+                message::failure(&remedied(&error), found);
                 job.note_code(found);
                 code = code.max(found);
             }
@@ -76,7 +77,7 @@ fn with_map(
             if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotAContainer) =>
         {
             let code = exit::code(error.kind());
-            message::failure(&error, code);
+            message::failure(&remedied(&error), code);
             code
         }
         found => found?,

@@ -32,6 +32,7 @@ pub mod probe;
 pub mod pwrite;
 pub mod sim;
 pub mod stream;
+pub mod system;
 pub mod uring;
 pub mod whole;
 

@@ -412,20 +412,25 @@ fn supported(result: nix::Result<()>) -> io::Result<()> {
 
 /// Whether the file system serves direct I/O on our grid.
 fn serves_direct(file: &fs::File) -> bool {
-    use rustix::fs::{AtFlags, StatxFlags, fstatfs, statx};
     const BTRFS_SUPER_MAGIC: u32 = 0x9123_683E; // linux/magic.h
-    let Ok(file_system) = fstatfs(file) else {
+    let Ok(file_system) = rustix::fs::fstatfs(file) else {
         return false;
     };
     if file_system.f_type as u32 == BTRFS_SUPER_MAGIC {
         return false;
     }
-    let Ok(stat) = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) else {
-        return false;
-    };
-    let told = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::DIOALIGN);
     let fits = |align: u32| align > 0 && (ALIGN as u32).is_multiple_of(align);
-    told && fits(stat.stx_dio_mem_align) && fits(stat.stx_dio_offset_align)
+    direct_grid(file).is_some_and(|(memory, offset)| fits(memory) && fits(offset))
+}
+
+/// What the file system asks of direct I/O on a file: alignment of memory, and of offsets and
+/// lengths, in bytes. Zeros where it has none, `None` where the kernel doesn't tell (before Linux
+/// 6.1) or the file system doesn't.
+pub fn direct_grid(file: impl AsFd) -> Option<(u32, u32)> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok()?;
+    let told = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::DIOALIGN);
+    told.then_some((stat.stx_dio_mem_align, stat.stx_dio_offset_align))
 }
 
 #[cfg(test)]

@@ -5,6 +5,10 @@
 //! refusal of io_uring as such (`EPERM` from seccomp or `kernel.io_uring_disabled`, `ENOSYS` from
 //! an old kernel) is no step of the ladder: it is for the caller to take another backend.
 
+use std::io;
+
+use io_uring::{IoUring, Probe, opcode};
+
 /// Flags of one step of the ladder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RingFlags {
@@ -48,6 +52,35 @@ pub const LADDER: [RingFlags; 6] = {
 #[must_use]
 pub fn is_refusal(errno: Option<i32>) -> bool {
     matches!(errno, Some(libc::EPERM | libc::ENOSYS | libc::EACCES | libc::ENOMEM | libc::EINVAL))
+}
+
+/// The step of the ladder that is granted here.
+///
+/// # Errors
+/// As `io_uring_setup`: see [`is_refusal`].
+pub fn granted() -> io::Result<RingFlags> {
+    Ok(super::uring::set_up(1)?.1)
+}
+
+/// The operations that a worker needs and this kernel's io_uring lacks. None of them are known to
+/// be missing where the kernel can't be asked (before Linux 5.6).
+///
+/// # Errors
+/// As `io_uring_setup`.
+pub fn missing_operations() -> io::Result<Vec<&'static str>> {
+    let ring = IoUring::new(1)?;
+    let mut probe = Probe::new();
+    if ring.submitter().register_probe(&mut probe).is_err() {
+        return Ok(Vec::new());
+    }
+    let needed = [
+        ("READ", opcode::Read::CODE),
+        ("WRITE", opcode::Write::CODE),
+        ("READ_FIXED", opcode::ReadFixed::CODE),
+        ("WRITE_FIXED", opcode::WriteFixed::CODE),
+    ];
+    let missing = needed.into_iter().filter(|&(_, code)| !probe.is_supported(code));
+    Ok(missing.map(|(name, _)| name).collect())
 }
 
 #[cfg(test)]

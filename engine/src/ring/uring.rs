@@ -264,7 +264,7 @@ impl std::fmt::Debug for Uring {
 }
 
 /// Goes down the ladder until a step is granted.
-fn set_up(entries: u32) -> io::Result<(IoUring, RingFlags)> {
+pub(super) fn set_up(entries: u32) -> io::Result<(IoUring, RingFlags)> {
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for flags in LADDER {
         let mut builder = IoUring::builder();

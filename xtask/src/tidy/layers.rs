@@ -35,7 +35,7 @@ const ORDER: &[&[&str]] = &[
     &["known"],
     &["read"],
     &["pack", "write", "unpack", "verify", "salvage", "foreign"],
-    &["aio", "bench"],
+    &["aio", "bench", "doctor"],
 ];
 
 /// A use against the order that stands, with the reason why.

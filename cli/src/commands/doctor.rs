@@ -1,0 +1,45 @@
+//! `ringpack doctor`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use ringpack::doctor::{Examination, State, examine};
+
+use super::{json, print};
+use crate::args;
+use crate::exit::{self, Failure};
+
+pub(crate) fn run(args: &args::Doctor) -> Result<ExitCode, Failure> {
+    let examination = examine(&args.directory)?;
+    print(&if args.json { json("doctor", &examination)? } else { table(&examination) })?;
+    let fails_with = examination.findings.iter().find_map(|finding| finding.fails_with);
+    Ok(ExitCode::from(fails_with.map_or(0, exit::code)))
+}
+
+/// The examination for people: a row a finding, and below it what it costs and the remedy.
+fn table(examination: &Examination) -> String {
+    let mut text = String::new();
+    for finding in &examination.findings {
+        let state = match finding.state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Fail => "FAIL",
+        };
+        let _ = writeln!(text, "{state:<8} {:<17} {}", finding.subject, finding.found);
+        for (name, what) in [("costs", &finding.cost), ("remedy", &finding.remedy)] {
+            if let Some(what) = what {
+                let _ = writeln!(text, "{:26} {name}: {what}", "");
+            }
+        }
+    }
+    let count = |state| examination.findings.iter().filter(|it| it.state == state).count();
+    let folder = examination.folder.display();
+    let verdict = match (count(State::Fail), count(State::Warning)) {
+        (0, 0) => "everything is as it should be".to_owned(),
+        (0, 1) => "containers can be written; 1 thing could be better".to_owned(),
+        (0, warnings) => format!("containers can be written; {warnings} things could be better"),
+        _ => "no container can be written".to_owned(),
+    };
+    let _ = writeln!(text, "\n{folder}: {verdict}");
+    text
+}

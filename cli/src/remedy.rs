@@ -1,0 +1,111 @@
+//! What to do next about an error: by this program's options, which the engine doesn't know, and by
+//! what the system gave as the cause.
+//!
+//! An error that says it itself is left as it is: the deeper layer knows more.
+
+use nix::errno::Errno;
+use ringpack::{Error, ErrorKind};
+
+/// The error with what to do next.
+pub(crate) fn remedied(error: &Error) -> Error {
+    let cause = error.raw_os_error().map(Errno::from_raw);
+    match cause.and_then(|cause| by_cause(error.kind(), cause)).or_else(|| by_kind(error.kind())) {
+        Some(step) => error.again().hint(step),
+        None => error.again(),
+    }
+}
+
+fn by_cause(kind: ErrorKind, cause: Errno) -> Option<&'static str> {
+    let is_input = kind == ErrorKind::Input;
+    Some(match cause {
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP if is_input => "check the name",
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => {
+            "make the directory first, or name another output with --output (-o)"
+        }
+        Errno::EACCES | Errno::EPERM if is_input => "run as a user who may read it",
+        Errno::EACCES | Errno::EPERM => {
+            "run as a user who may write there, or name another output with --output (-o)"
+        }
+        Errno::EROFS => "name an output on another file system with --output (-o)",
+        Errno::EMFILE | Errno::ENFILE => {
+            "raise the limit on open files (ulimit -n), or use fewer threads (-T N)"
+        }
+        Errno::EFBIG => {
+            "raise the limit on the length of files (ulimit -f), or write to another file system"
+        }
+        Errno::ENAMETOOLONG => "give a shorter name with --output (-o)",
+        Errno::ENOMEM => "free some memory, or use fewer threads (-T N)",
+        Errno::EIO => "look at dmesg: the device may be failing",
+        _ => return None,
+    })
+}
+
+fn by_kind(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::TargetExists => {
+            "replace it with --force (-f), or name another with --output (-o)"
+        }
+        ErrorKind::InvalidOptions => "see --help for what is possible",
+        ErrorKind::Input => "check the name",
+        ErrorKind::InputChanged => "stop what writes to it, or pack a snapshot",
+        ErrorKind::NotAContainer => "check that it is the file you mean",
+        ErrorKind::Unsupported => "use a newer ringpack",
+        ErrorKind::Damaged => {
+            "ringpack verify tells all that is damaged; restore it from another copy"
+        }
+        ErrorKind::Output => "ringpack doctor DIR tells what is wrong there",
+        ErrorKind::OutOfRange => "ringpack info tells how long the content is",
+        ErrorKind::NotResumable => "pack it anew",
+        ErrorKind::Internal => "report it, with the command line",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_that_people_meet_has_a_next_step() {
+        for kind in [
+            ErrorKind::TargetExists,
+            ErrorKind::InvalidOptions,
+            ErrorKind::Input,
+            ErrorKind::InputChanged,
+            ErrorKind::NotAContainer,
+            ErrorKind::Unsupported,
+            ErrorKind::Damaged,
+            ErrorKind::Output,
+            ErrorKind::OutOfRange,
+            ErrorKind::NotResumable,
+            ErrorKind::Internal,
+        ] {
+            let said = remedied(&Error::new(kind, "it went wrong")).to_string();
+            assert!(said.starts_with("it went wrong; "), "{kind:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_cause_is_more_than_a_kind_and_a_deeper_layer_knows_best() {
+        let failed = |kind, cause: Errno| {
+            Error::from_io(kind, "failed", io::Error::from_raw_os_error(cause as i32))
+        };
+        for (kind, cause, step) in [
+            (ErrorKind::Input, Errno::ENOENT, "check the name"),
+            (ErrorKind::Output, Errno::ENOENT, "make the directory"),
+            (ErrorKind::Input, Errno::EACCES, "may read"),
+            (ErrorKind::Output, Errno::EACCES, "may write"),
+            (ErrorKind::Output, Errno::EFBIG, "ulimit -f"),
+            (ErrorKind::Output, Errno::EIO, "dmesg"),
+            (ErrorKind::Output, Errno::ENOSPC, "free some space"),
+            (ErrorKind::Output, Errno::EXDEV, "ringpack doctor"),
+        ] {
+            let said = remedied(&failed(kind, cause)).to_string();
+            assert!(said.contains(step), "{cause}: {said}");
+        }
+        let own = failed(ErrorKind::Output, Errno::EIO).hint("as it says itself");
+        assert!(remedied(&own).to_string().ends_with("; as it says itself"));
+    }
+}
