@@ -76,11 +76,12 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the stream to its end; returns its length.
+    /// Reads the stream to its end; returns its length. `at_end` is asked once the end was found,
+    /// before the last portion is handed out: what it refuses isn't packed as if it were whole.
     ///
     /// # Errors
-    /// `Input` where reading fails, `Cancelled` where the job was.
-    pub fn read_from(&self, pipe: &PipeEnd) -> Result<u64> {
+    /// `Input` where reading fails, `Cancelled` where the job was, and those of `at_end`.
+    pub fn read_from(&self, pipe: &PipeEnd, at_end: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
         let mut total = 0;
         for number in 0.. {
             let Some(mut memory) = self.take_empty() else {
@@ -92,6 +93,9 @@ impl Feed {
                 .ok_or_else(|| Error::new(ErrorKind::Cancelled, "stopped reading"))?;
             total += len as u64;
             let ended = len < memory.len();
+            if ended {
+                at_end()?;
+            }
             let mut state = self.state();
             // T1: in order; a last portion of nothing only for an empty stream.
             if len > 0 || number == 0 {
@@ -159,7 +163,7 @@ mod tests {
         std::thread::scope(|scope| {
             let len = bytes.len() as u64;
             scope.spawn(move || write.write_all(&bytes).unwrap());
-            let reader = scope.spawn(|| feed.read_from(&pipe));
+            let reader = scope.spawn(|| feed.read_from(&pipe, &mut || Ok(())));
             let mut portions = Vec::new();
             loop {
                 let seen = event.seen();
@@ -193,12 +197,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_is_refused_at_its_end_has_no_last_portion() {
+        let feed = Feed::new(2, 8192, Arc::new(EventCount::default()));
+        let (read, mut write) = std::io::pipe().unwrap();
+        let pipe = PipeEnd::new(OwnedFd::from(read).into(), &Cancel::new()).unwrap();
+        write.write_all(&[7; 9000]).unwrap();
+        drop(write);
+        let refused = feed.read_from(&pipe, &mut || Err(Error::new(ErrorKind::Input, "no")));
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Input);
+        assert!(matches!(feed.next(), Next::Portion(Portion { len: 8192, .. })));
+        assert!(matches!(feed.next(), Next::Later));
+    }
+
+    #[test]
     fn a_stopped_feed_lets_its_reader_go() {
         let feed = Feed::new(0, 8192, Arc::new(EventCount::default()));
         let (read, _write) = std::io::pipe().unwrap();
         let pipe = PipeEnd::new(OwnedFd::from(read).into(), &Cancel::new()).unwrap();
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| feed.read_from(&pipe));
+            let reader = scope.spawn(|| feed.read_from(&pipe, &mut || Ok(())));
             feed.stop();
             assert_eq!(reader.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
         });
