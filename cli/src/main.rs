@@ -10,6 +10,7 @@ mod message;
 mod names;
 mod signals;
 mod size;
+mod tree;
 
 use std::process::ExitCode;
 

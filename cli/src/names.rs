@@ -1,15 +1,23 @@
-//! Default names: `FILE` packs to `FILE.zst`, and back, as with zstd.
+//! Default names: `FILE` packs to `FILE.zst`, and back, as with zstd; `DIR` to `DIR.tar.zst`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = ".zst";
+const ARCHIVE_SUFFIX: &str = ".tar.zst";
 
 /// The container's name for an input.
 pub(crate) fn packed(input: &Path) -> PathBuf {
     let mut name = input.as_os_str().to_owned();
     name.push(SUFFIX);
+    name.into()
+}
+
+/// The container's name for a directory that is packed as an archive.
+pub(crate) fn archived(directory: &Path) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(ARCHIVE_SUFFIX);
     name.into()
 }
 

@@ -5,9 +5,11 @@ mod cat;
 mod clean;
 mod info;
 mod levels;
+mod ls;
 mod pack;
 mod resume;
 mod shared;
+mod tree;
 mod unpack;
 mod verify;
 
@@ -18,9 +20,11 @@ pub(crate) use cat::Cat;
 pub(crate) use clean::Clean;
 pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
+pub(crate) use ls::Ls;
 pub(crate) use pack::{Digest, Pack, Placement};
 pub(crate) use resume::Resume;
 pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, Talk};
+pub(crate) use tree::{PackTree, Sort};
 pub(crate) use unpack::Unpack;
 pub(crate) use verify::Verify;
 
@@ -51,9 +55,10 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Pack a file, block device or stream into a container
+    /// Pack a file, block device, directory or stream into a container
     #[command(after_help = "Examples:
   ringpack pack disk.img                    writes disk.img.zst
+  ringpack pack /srv/data                   writes /srv/data.tar.zst, which tar reads too
   pg_dump db | ringpack pack - -o db.zst    packs a stream
   ringpack pack -19 -T4 /dev/vg/snap -o snap.zst")]
     Pack(Pack),
@@ -62,17 +67,25 @@ pub(crate) enum Command {
   ringpack resume disk.img.zst              reads the same input again
   pg_dump db | ringpack resume db.zst       a stream has to be sent again from its start")]
     Resume(Resume),
-    /// Restore the content of a container
+    /// Restore the content of a container, or the files of an archive in it
     #[command(after_help = "Examples:
   ringpack unpack disk.img.zst              writes disk.img
-  ringpack unpack -c db.zst | psql db")]
+  ringpack unpack -c db.zst | psql db
+  ringpack unpack --extract data.tar.zst -o /restore
+  ringpack unpack --member 'data/*.conf' data.tar.zst")]
     Unpack(Unpack),
     /// Check every byte of a container
     Verify(Verify),
-    /// Write a range of the content to standard output
-    #[command(after_help = "Example:
-  ringpack cat --offset 1M --length 4K disk.img.zst | hexdump -C")]
+    /// Write a range of the content, or a file of an archive, to standard output
+    #[command(after_help = "Examples:
+  ringpack cat --offset 1M --length 4K disk.img.zst | hexdump -C
+  ringpack cat data.tar.zst data/etc/hosts")]
     Cat(Cat),
+    /// List the members of an archive in a container
+    #[command(after_help = "Examples:
+  ringpack ls data.tar.zst
+  ringpack ls -l data.tar.zst 'data/etc/*'")]
+    Ls(Ls),
     /// Say what a container holds
     Info(Info),
     /// Remove what runs that ended early left in a directory

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::shared::{Checkpoints, Encoding, Io, Talk};
+use super::tree::PackTree;
 use crate::size;
 
 /// `ringpack pack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pack {
-    /// File, block device or FIFO to pack; - is standard input
+    /// File, block device, FIFO or directory to pack; - is standard input
     pub(crate) input: PathBuf,
-    /// Container to write [default: INPUT.zst; standard output if the input is -]
+    /// Container to write [default: INPUT.zst, DIRECTORY.tar.zst; standard output for -]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write to standard output
@@ -44,6 +45,8 @@ pub(crate) struct Pack {
     pub(crate) io: Io,
     #[command(flatten)]
     pub(crate) talk: Talk,
+    #[command(flatten)]
+    pub(crate) tree: PackTree,
 }
 
 /// Where frames stand.

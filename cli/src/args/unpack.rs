@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use super::shared::{Io, Talk};
+use super::tree::Extract;
 
 /// `ringpack unpack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Unpack {
     /// Container to restore
     pub(crate) input: PathBuf,
-    /// File to write [default: INPUT without .zst]
+    /// File to write [default: INPUT without .zst], or the directory to restore files in
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write to standard output
@@ -25,4 +26,6 @@ pub(crate) struct Unpack {
     pub(crate) io: Io,
     #[command(flatten)]
     pub(crate) talk: Talk,
+    #[command(flatten)]
+    pub(crate) tree: Extract,
 }

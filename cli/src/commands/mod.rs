@@ -1,10 +1,14 @@
 //! The subcommands: arguments as typed become options as meant, and reports become lines.
 
+mod archive;
 mod bench;
 mod cat;
 mod clean;
+mod extract;
 mod info;
+mod ls;
 mod pack;
+mod pack_tree;
 mod resume;
 mod unpack;
 mod verify;
@@ -40,6 +44,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
         Command::Unpack(args) => unpack::run(&args, cancel),
         Command::Verify(args) => verify::run(&args, cancel),
         Command::Cat(args) => cat::run(&args, cancel),
+        Command::Ls(args) => ls::run(&args, cancel),
         Command::Info(args) => info::run(&args),
         Command::Clean(args) => clean::run(&args),
         Command::Bench(args) => bench::run(&args, cancel),

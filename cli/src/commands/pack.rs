@@ -3,16 +3,19 @@
 use std::io::stdin;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::PoisonError;
 
 use ringpack::format::header::PlacementKind;
 use ringpack::pack::{Input, Output, PackOptions, pack};
 use ringpack::ring::os::OsDisk;
 
+use super::pack_tree::{self, Tree, Warnings};
 use super::{
     check_removable, duplicate, note_packed, remove_source, resume_command, standard_output, warn,
 };
 use crate::args;
 use crate::exit::Failure;
+use crate::message;
 use crate::names;
 use crate::signals::Signals;
 
@@ -22,11 +25,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
     if from_stdin && args.rm {
         return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
     }
-    let input = if from_stdin {
-        Input::Stream(duplicate(stdin().as_fd())?, "standard input".to_owned())
-    } else {
-        Input::Path(args.input.clone())
-    };
+    let tree = if from_stdin { None } else { Tree::of(&args.input)? };
     let to_stdout =
         args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_stream);
     if to_stdout && args.resume {
@@ -36,7 +35,11 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
     if args.rm {
         check_removable(&args.input, to_stdout)?;
     }
-    let path = args.output.clone().unwrap_or_else(|| names::packed(&args.input));
+    let default = || tree.as_ref().map_or_else(|| names::packed(&args.input), Tree::output);
+    let path = args.output.clone().unwrap_or_else(default);
+    if let Some(tree) = tree.as_ref().filter(|_| !to_stdout) {
+        tree.check_output(&path)?;
+    }
     let (output, output_name) = if to_stdout {
         (Output::Stream(standard_output(args.force)?), "standard output".to_owned())
     } else {
@@ -59,9 +62,24 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals) -> Result<ExitCode, Fail
         direct: !args.io.no_direct,
         ..PackOptions::default()
     };
-    let report = pack(&OsDisk, input, output, &options, signals.cancel())
-        .map_err(|error| Failure::Resumable(error, resume_command(&path, from_stdin)))?;
+    let (input, warnings) = match &tree {
+        Some(tree) => tree.input(&args.tree)?,
+        None if from_stdin => {
+            let stream = duplicate(stdin().as_fd())?;
+            (Input::Stream(stream, "standard input".to_owned()), Warnings::default())
+        }
+        None => (Input::Path(args.input.clone()), Warnings::default()),
+    };
+    let report = pack(&OsDisk, input, output, &options, signals.cancel()).map_err(|error| {
+        let command = match &tree {
+            Some(_) => pack_tree::resume_command(),
+            None => resume_command(&path, from_stdin),
+        };
+        Failure::Resumable(error, command)
+    })?;
     warn(&report.run, &args.talk);
+    let noted = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+    noted.iter().filter(|_| !args.talk.quiet).for_each(|what| message::warning(what));
     note_packed(&args.talk, &args.input.display().to_string(), &output_name, &report);
     if args.rm {
         remove_source(&args.input, report.source)?;

@@ -6,7 +6,7 @@ use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{Output, UnpackOptions, unpack};
 
-use super::{check_removable, how, note, remove_source, standard_output, warn, way};
+use super::{check_removable, extract, how, note, remove_source, standard_output, warn, way};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
@@ -17,6 +17,9 @@ pub(crate) fn run(args: &args::Unpack, cancel: &Cancel) -> Result<ExitCode, Fail
         let what = "a container is read at many places, which a pipe doesn't allow: save it to a \
                     file first, or decompress it with zstd -d";
         return Err(Failure::Usage(what.to_owned()));
+    }
+    if args.tree.is_wanted() {
+        return extract::run(args, cancel);
     }
     let to_stdout = args.stdout || args.output.as_deref().is_some_and(names::is_standard_stream);
     if args.rm {
