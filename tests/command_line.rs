@@ -36,7 +36,7 @@ fn quietly(folder: &Path, args: &[&str]) -> String {
 fn help_is_as_written_down() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let bless = std::env::var_os("RINGPACK_BLESS").is_some();
-    for command in ["", "pack", "unpack", "verify", "cat", "info", "bench"] {
+    for command in ["", "pack", "unpack", "verify", "cat", "ls", "info", "bench"] {
         for (flag, suffix) in [("--help", ""), ("-h", "-short")] {
             let args = [command, flag];
             let args = args.iter().filter(|arg| !arg.is_empty());

@@ -11,6 +11,7 @@ pub mod mutant;
 pub mod oracle;
 pub mod processes;
 pub mod source;
+pub mod tree;
 pub mod watched;
 
 use std::path::{Path, PathBuf};
