@@ -37,7 +37,7 @@ fn help_is_as_written_down() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let bless = std::env::var_os("RINGPACK_BLESS").is_some();
     for command in [
-        "", "pack", "resume", "unpack", "verify", "salvage", "cat", "info", "clean", "bench",
+        "", "pack", "resume", "unpack", "verify", "salvage", "cat", "ls", "info", "clean", "bench",
         "doctor",
     ] {
         for (flag, suffix) in [("--help", ""), ("-h", "-short")] {

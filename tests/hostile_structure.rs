@@ -381,7 +381,7 @@ fn versions_and_features_not_known() {
         21 => value <= 2,                 // state
         22 => (16..=26).contains(&value), // chunk_log2
         23 => value <= 1,                 // codec
-        24 => value == 0,                 // flags
+        24 => value <= 1,                 // flags
         40 => value <= 1,                 // placement
         42 => value > 0,                  // extent_chunks
         44 => value == 4096,              // align

@@ -36,6 +36,27 @@ impl Original {
         Self { content, bytes, parts }
     }
 
+    /// An archive, which has a member index.
+    fn archive() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, path) = (dir.path().join("tree"), dir.path().join("tree.tar.zst"));
+        fs::create_dir(&tree).unwrap();
+        for number in 0..40 {
+            let bytes = self::content(9_000, number);
+            fs::write(tree.join(format!("file {number}")), bytes).unwrap();
+        }
+        succeed(ringpack(["pack", "--chunk-size", "64K", "-q"]).arg(&tree).arg("-o").arg(&path));
+        let bytes = fs::read(&path).unwrap();
+        let content = succeed(ringpack(["unpack", "-c"]).arg(&path));
+        Self { content, parts: Parts::of(&bytes), bytes }
+    }
+
+    fn member_index(&self) -> Range<u64> {
+        let header = &self.parts.header;
+        let start = header.index_offset + header.index_len;
+        start..start + header.members_len
+    }
+
     /// Each chunk's range of the content, and its frame's of the container.
     fn chunks(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         self.parts.index.entries.iter().enumerate().map(|(number, entry)| {
@@ -64,6 +85,7 @@ fn originals() -> Vec<Original> {
             originals.push(Original::new(shape, codec, len));
         }
     }
+    originals.push(Original::archive());
     originals
 }
 
@@ -465,6 +487,32 @@ fn a_partial_file_with_and_without_its_journal() {
         assert_eq!(report["is_len_known"], false);
         assert_eq!(report["intact"].as_u64().unwrap() > 0, has_journal, "{stderr}");
         assert_eq!(report["lost"], 0, "{stderr}");
+    }
+}
+
+#[test]
+fn a_member_index_is_told_of_by_name_and_an_archive_is_restored_without_it() {
+    let original = Original::archive();
+    let header = &original.parts.header;
+    assert!(header.members_len > 0 && header.member_count == 41, "{header:?}");
+    let index = original.member_index();
+    let disk = MemoryDisk::new(original.bytes.clone());
+    let repair = disk.repair_map().unwrap();
+    assert!(repair.map.is_intact(), "{:?}", repair.map);
+    let entry = header.table_offset..original.bytes.len() as u64;
+    for at in [index.start, index.start + 20, index.start.midpoint(index.end), index.end - 1] {
+        let mut damaged = original.bytes.clone();
+        damaged[at as usize] ^= 0x20;
+        let report = check(&original, &damaged, false, &format!("flipped at {at}")).unwrap();
+        assert!(report.is_complete(), "the content is whole");
+        let repair = MemoryDisk::new(damaged).repair_map().unwrap();
+        // The index, and what the seek table says of it.
+        for bad in repair.map.stretches.iter().filter(|it| it.condition != Condition::Intact) {
+            let within = |range: &Range<u64>| range.start <= bad.start && bad.end <= range.end;
+            assert!(within(&index) || within(&entry), "{bad:?}");
+        }
+        let told = repair.damages.iter().any(|it| it.why.contains("member index"));
+        assert!(told, "{:?}", repair.damages);
     }
 }
 

@@ -147,8 +147,13 @@ impl Job<'_> {
     /// The part of a summary that is the same for every command.
     pub(crate) fn course(&self) -> Course {
         let seen = self.watched.progress.look();
+        self.course_of(seen.content_bytes - seen.resumed_bytes.min(seen.content_bytes))
+    }
+
+    /// The same of a job that counted nothing, and had so many bytes of content.
+    pub(crate) fn course_of(&self, bytes: u64) -> Course {
+        let seen = self.watched.progress.look();
         let seconds = self.took.unwrap_or_else(|| self.watched.started.elapsed()).as_secs_f64();
-        let bytes = seen.content_bytes - seen.resumed_bytes.min(seen.content_bytes);
         Course {
             message_type: "summary",
             command: self.jobs.command,

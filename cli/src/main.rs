@@ -16,6 +16,7 @@ mod progress;
 mod remedy;
 mod signals;
 mod size;
+mod tree;
 mod zstd;
 
 use std::process::ExitCode;

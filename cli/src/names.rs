@@ -1,17 +1,27 @@
-//! Default names: `FILE` packs to `FILE.zst`, and back, as with zstd; `FILE.tzst` is a tar's.
+//! Default names: `FILE` packs to `FILE.zst`, and back, as with zstd, and `DIR` to `DIR.tar.zst`;
+//! `FILE.tzst` is a tar's.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = ".zst";
-/// That of `FILE.tar.zst`, in short.
+/// That of a tar's container.
+const ARCHIVE_SUFFIX: &str = ".tar.zst";
+/// The same in short.
 const TAR_SUFFIX: &str = ".tzst";
 
 /// The container's name for an input.
 pub(crate) fn packed(input: &Path) -> PathBuf {
     let mut name = input.as_os_str().to_owned();
     name.push(SUFFIX);
+    name.into()
+}
+
+/// The container's name for a directory that is packed as an archive.
+pub(crate) fn archived(directory: &Path) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(ARCHIVE_SUFFIX);
     name.into()
 }
 

@@ -28,6 +28,7 @@
 //! - [`write`](mod@write): a container from chunks, in any order, from any thread
 //! - [`read`]: a container's content, by range, by chunk or as a stream
 //! - [`pack`], [`unpack`], [`verify`], [`salvage`]: whole files, as the command line does
+//! - [`members`]: what an archive within the content holds, told while it is packed
 //! - [`damage`]: maps of what is damaged
 //! - [`bench`](mod@bench): how fast all that is here, and what holds it back
 //! - [`doctor`]: what this system lets the engine do, and the remedy for what it doesn't
@@ -53,6 +54,7 @@
 //! - `journal`: what is durable of a file that is not finished
 //! - `commit`: how a file comes to stand under its name
 //! - `worker`, `pipeline`: the per-core loop, and the cores together
+//! - `members`: the member index of an archive
 //! - `known`: what is known of each chunk, and how it is adopted
 //! - `pack`, `write`, `read`, `unpack`, `verify`, `salvage`, `foreign`, `aio`, `bench`, `doctor`:
 //!   what a program calls
@@ -94,6 +96,7 @@ pub mod format;
 pub mod journal;
 mod known;
 pub mod limits;
+pub mod members;
 #[doc(hidden)]
 pub mod ordered;
 pub mod pack;
@@ -131,6 +134,7 @@ pub use commit::{Cadence, Observer};
 pub use error::{Error, ErrorKind, Result};
 pub use format::header::{CodecKind, Digest, Header, PlacementKind};
 pub use journal::Checkpoint;
+pub use members::{Member, MemberKind, MemberList};
 pub use pipeline::{IoMode, RunReport};
 pub use progress::{Phase, Progress, Seen, Stage};
 pub use read::{ContainerReader, ReadAt};

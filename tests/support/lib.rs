@@ -13,6 +13,7 @@ pub mod oracle;
 pub mod processes;
 pub mod schema;
 pub mod source;
+pub mod tree;
 pub mod watched;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! The arguments of `ringpack cat`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::foreign::Foreign;
@@ -10,6 +11,9 @@ use crate::size;
 pub(crate) struct Cat {
     /// Container or other Zstandard file to read
     pub(crate) input: PathBuf,
+    /// File of the archive in it to write whole
+    #[arg(value_name = "MEMBER", conflicts_with_all = ["offset", "length"])]
+    pub(crate) member: Option<OsString>,
     /// Where the range starts in the content
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::bytes)]
     pub(crate) offset: u64,

@@ -9,10 +9,12 @@ mod generate;
 mod guards;
 mod info;
 mod levels;
+mod ls;
 mod pack;
 mod resume;
 mod salvage;
 mod shared;
+mod tree;
 mod unpack;
 mod verify;
 
@@ -29,10 +31,12 @@ pub(crate) use generate::{Generate, What};
 pub(crate) use guards::Guards;
 pub(crate) use info::Info;
 pub(crate) use levels::with_level_flags;
+pub(crate) use ls::Ls;
 pub(crate) use pack::{Digest, Pack, Placement};
 pub(crate) use resume::Resume;
 pub(crate) use salvage::Salvage;
 pub(crate) use shared::{Checkpoints, Encoding, Io, IoMode, ProgressMode, Talk};
+pub(crate) use tree::{PackTree, Sort};
 pub(crate) use unpack::Unpack;
 pub(crate) use verify::Verify;
 
@@ -100,13 +104,12 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Args, clap::
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Pack a file, block device or stream into a container
+    /// Pack a file, block device, directory or stream into a container
     #[command(after_help = "Examples:
   ringpack pack disk.img                    writes disk.img.zst
+  ringpack pack /srv/data                   writes /srv/data.tar.zst, which tar reads too
   ringpack pack -o db.zst --from-command -- pg_dump db
                                             packs what a command writes, if it ends well
-  tar -c /srv | ringpack pack - -o srv.tar.zst
-                                            packs a stream
   ringpack pack -19 -T4 /dev/vg/snap -o snap.zst
 
 A stream's end says nothing of the program before it: if that fails midway, what it wrote until then
@@ -119,10 +122,12 @@ is packed and published. --from-command, --expect-size and --expect-blake3 find 
                                             runs the command again and compares
   tar -c /srv | ringpack resume srv.tar.zst a stream has to be sent again from its start")]
     Resume(Resume),
-    /// Restore the content of a container
+    /// Restore the content of a container, or the files of an archive in it
     #[command(after_help = "Examples:
   ringpack unpack disk.img.zst              writes disk.img
-  ringpack unpack -c db.zst | psql db")]
+  ringpack unpack -c db.zst | psql db
+  ringpack unpack --extract data.tar.zst -o /restore
+  ringpack unpack --member 'data/*.conf' data.tar.zst")]
     Unpack(Unpack),
     /// Check every byte of a container
     #[command(after_help = "Examples:
@@ -141,10 +146,16 @@ Examples:
   ringpack salvage disk.img.zst -o disk.img
   ringpack salvage db.zst.ringpack-partial -o db.part")]
     Salvage(Salvage),
-    /// Write a range of the content to standard output
-    #[command(after_help = "Example:
-  ringpack cat --offset 1M --length 4K disk.img.zst | hexdump -C")]
+    /// Write a range of the content, or a file of an archive, to standard output
+    #[command(after_help = "Examples:
+  ringpack cat --offset 1M --length 4K disk.img.zst | hexdump -C
+  ringpack cat data.tar.zst data/etc/hosts")]
     Cat(Cat),
+    /// List the members of an archive in a container
+    #[command(after_help = "Examples:
+  ringpack ls data.tar.zst
+  ringpack ls -l data.tar.zst 'data/etc/*'")]
+    Ls(Ls),
     /// Say what a container holds
     #[command(after_help = "Example:
   ringpack info --json disk.img.zst | jq .content_size")]

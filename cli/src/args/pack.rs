@@ -6,17 +6,18 @@ use clap::ValueEnum;
 
 use super::guards::Guards;
 use super::shared::{Checkpoints, Encoding, Io, Talk};
+use super::tree::PackTree;
 use crate::size;
 
 /// `ringpack pack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pack {
-    /// Files, block devices or FIFOs to pack, each by itself; - is standard input [with
+    /// Files, block devices, FIFOs or directories to pack, each by itself; - is standard input [with
     /// --from-command: the command and its arguments]
     #[arg(id = "input", required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
-    /// Container to write, of one input [default: INPUT.zst; standard output if INPUT is - or a
-    /// command]
+    /// Container to write, of one input [default: INPUT.zst, DIRECTORY.tar.zst; standard output if
+    /// INPUT is - or a command]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write to standard output
@@ -53,6 +54,8 @@ pub(crate) struct Pack {
     pub(crate) io: Io,
     #[command(flatten)]
     pub(crate) talk: Talk,
+    #[command(flatten)]
+    pub(crate) tree: PackTree,
 }
 
 /// Where frames stand.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::foreign::Foreign;
 use super::shared::{Io, Talk};
+use super::tree::Extract;
 
 /// `ringpack unpack`.
 #[derive(Debug, clap::Args)]
@@ -11,7 +12,8 @@ pub(crate) struct Unpack {
     /// Containers or other Zstandard files to restore; - is standard input
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
-    /// File to write, of one input [default: INPUT without .zst; standard output if INPUT is -]
+    /// File to write, of one input [default: INPUT without .zst; standard output if INPUT is -], or
+    /// the directory to restore files in
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write to standard output
@@ -35,4 +37,6 @@ pub(crate) struct Unpack {
     pub(crate) io: Io,
     #[command(flatten)]
     pub(crate) talk: Talk,
+    #[command(flatten)]
+    pub(crate) tree: Extract,
 }

@@ -4,13 +4,11 @@ use std::fs;
 use std::io::{Seek, stdin};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use ringpack::foreign::{
     ForeignOptions, ForeignReport, Input, Listing, Output, WINDOW_BYTES_DEFAULT,
 };
 use ringpack::ring::os::OsDisk;
-use ringpack::stats::RingCounters;
 use ringpack::{Cancel, ErrorKind, foreign};
 
 use super::unpack::Unpacked;
@@ -86,6 +84,7 @@ pub(super) fn unpack(
     job.note_size(report.file_size);
     warn(&report, talk);
     let (from, to) = names;
+    let direct_input = report.source.map(|_| false);
     if talk.json {
         message::json(&Unpacked {
             course: job.course(),
@@ -94,7 +93,8 @@ pub(super) fn unpack(
             content_size: report.content_size,
             file_size: report.file_size,
             holes: report.holes,
-            how: job_without_rings(&report, to_file.then_some(false)),
+            members: None,
+            how: How::without_rings(report.threads, direct_input, to_file.then_some(false)),
         });
     }
     note(talk, || {
@@ -119,6 +119,7 @@ pub(super) fn verify(
     let report = verified?;
     job.note_size(report.file_size);
     job.note_damages(report.damage_count);
+    let direct_input = report.source.map(|_| false);
     let name = path.display();
     for damage in &report.damages {
         message::failure(damage, exit::DAMAGED);
@@ -133,7 +134,7 @@ pub(super) fn verify(
             file_size: report.file_size,
             chunk_count: report.frames,
             damage_count: report.damage_count,
-            how: job_without_rings(&report, None),
+            how: How::without_rings(report.threads, direct_input, None),
         });
     } else if report.damage_count > 1 {
         let (count, frames) = (report.damage_count, report.frames);
@@ -159,13 +160,6 @@ fn warn(report: &ForeignReport, talk: &Talk) {
     for warning in report.warnings.iter().filter(|_| !talk.quiet) {
         message::warning(warning);
     }
-}
-
-/// How it was done, for programs.
-fn job_without_rings(report: &ForeignReport, direct_output: Option<bool>) -> How<'static> {
-    static NONE: LazyLock<RingCounters> = LazyLock::new(RingCounters::default);
-    let direct_input = report.source.map(|_| false);
-    How { threads: report.threads, tier: None, direct_input, direct_output, counters: &NONE }
 }
 
 fn how(report: &ForeignReport) -> String {

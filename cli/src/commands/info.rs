@@ -30,6 +30,8 @@ struct Summary {
     extent_chunks: u16,
     content_crc32c: String,
     blake3: Option<String>,
+    /// Members of the archive that it holds, if it has an index of them.
+    members: Option<u64>,
 }
 
 pub(crate) fn run(args: &args::Info, cancel: &Cancel) -> Result<ExitCode, Failure> {
@@ -73,6 +75,7 @@ impl Summary {
             extent_chunks: header.extent_chunks,
             content_crc32c: format!("{:08x}", header.content_crc32c),
             blake3: header.digest.hex(),
+            members: Some(header.member_count).filter(|&count| count > 0),
         }
     }
 
@@ -94,6 +97,9 @@ impl Summary {
         line("placement", &extent);
         line("crc32c", &self.content_crc32c);
         line("blake3", self.blake3.as_deref().unwrap_or("none"));
+        if let Some(members) = self.members {
+            line("members", &format!("{members}, listed by ringpack ls"));
+        }
         text
     }
 }

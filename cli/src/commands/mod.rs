@@ -1,13 +1,17 @@
 //! The subcommands: arguments as typed become options as meant, and reports become lines.
 
+mod archive;
 mod bench;
 mod cat;
 mod clean;
 mod doctor;
+mod extract;
 mod foreign;
 mod generate;
 mod info;
+mod ls;
 mod pack;
+mod pack_tree;
 mod resume;
 mod salvage;
 mod several;
@@ -21,6 +25,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use ringpack::Digest;
@@ -69,6 +74,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
         }
         Command::Salvage(args) => salvage::run(args, cancel),
         Command::Cat(args) => cat::run(args, cancel),
+        Command::Ls(args) => ls::run(args, cancel),
         Command::Info(args) => info::run(args, cancel),
         Command::Clean(args) => clean::run(args),
         Command::Bench(args) => bench::run(args, cancel),
@@ -95,6 +101,7 @@ fn form(command: &Command) -> Form {
         Command::Unpack(args) => (args.talk.json, unpack::is_to_stdout(args)),
         Command::Resume(args) => (args.talk.json, false),
         Command::Verify(args) => (args.talk.json, false),
+        Command::Ls(args) => (args.json, true),
         Command::Info(args) => (args.json, false),
         Command::Clean(args) => (args.json, false),
         Command::Salvage(args) => (args.json, false),
@@ -274,6 +281,16 @@ impl<'a> How<'a> {
     fn new(run: &'a RunReport, direct_input: Option<bool>, direct_output: Option<bool>) -> Self {
         let &RunReport { threads, tier, ref counters, .. } = run;
         Self { threads, tier, direct_input, direct_output, counters }
+    }
+
+    /// What no ring had a part in.
+    fn without_rings(
+        threads: usize,
+        direct_input: Option<bool>,
+        direct_output: Option<bool>,
+    ) -> How<'static> {
+        static NONE: LazyLock<RingCounters> = LazyLock::new(RingCounters::default);
+        How { threads, tier: None, direct_input, direct_output, counters: &NONE }
     }
 }
 

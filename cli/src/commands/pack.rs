@@ -5,6 +5,7 @@ use std::io::stdin;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::PoisonError;
 
 use ringpack::commit::Target;
 use ringpack::format::header::PlacementKind;
@@ -12,11 +13,13 @@ use ringpack::pack::{Input, Output, PackOptions, pack};
 use ringpack::ring::file::Replace;
 use ringpack::ring::os::OsDisk;
 
+use super::pack_tree::{self, Tree, Warnings};
 use super::several::each;
 use super::{check_removable, duplicate, note_packed, remove_source, standard_output, warn};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::{Jobs, STANDARD_OUTPUT};
+use crate::message;
 use crate::names;
 use crate::producer::Producer;
 use crate::signals::Signals;
@@ -32,7 +35,13 @@ pub(crate) fn output_path(args: &args::Pack) -> PathBuf {
     if is_to_stdout(args) {
         return STANDARD_OUTPUT.into();
     }
-    args.output.clone().unwrap_or_else(|| names::packed(&args.inputs[0]))
+    args.output.clone().unwrap_or_else(|| {
+        let input = &args.inputs[0];
+        match Tree::of(input) {
+            Ok(Some(tree)) => tree.output(),
+            _ => names::packed(input),
+        }
+    })
 }
 
 pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<ExitCode, Failure> {
@@ -49,8 +58,11 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
         return Err(Failure::Usage(what.to_owned()));
     }
     each(&args.inputs, args.output.as_deref(), signals, |input| {
-        let from =
-            if names::is_standard_stream(input) { Origin::Stdin } else { Origin::Path(input) };
+        let from = if names::is_standard_stream(input) {
+            Origin::Stdin
+        } else {
+            Tree::of(input)?.map_or(Origin::Path(input), Origin::Tree)
+        };
         one(&from, &input.display().to_string(), args, signals, jobs)
     })
 }
@@ -59,6 +71,8 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
 enum Origin<'a> {
     /// A file, a device or a FIFO.
     Path(&'a Path),
+    /// A directory.
+    Tree(Tree),
     /// Whatever runs before us in the pipe.
     Stdin,
     /// A program that is started for it, with its arguments.
@@ -76,20 +90,29 @@ fn one(
     if from_stdin && args.rm {
         return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
     }
-    let is_stream = !matches!(from, Origin::Path(_));
+    let is_stream = matches!(from, Origin::Stdin | Origin::Command(_));
     let to_stdout =
         args.stdout || args.output.as_deref().map_or(is_stream, names::is_standard_stream);
     if to_stdout && args.resume {
         let what = "--resume needs an output file: there is nothing to go on with in a pipe";
         return Err(Failure::Usage(what.to_owned()));
     }
-    if let (Origin::Path(path), true) = (from, args.rm) {
+    if args.rm {
+        // Of what has no path, the options' own conflicts took care.
+        let path = if let Origin::Path(path) = from { path } else { Path::new(name) };
         check_removable(path, to_stdout)?;
     }
     let (output, target) = if to_stdout {
         (Output::Stream(standard_output(args.force)?), PathBuf::from(STANDARD_OUTPUT))
     } else {
-        let target = args.output.clone().unwrap_or_else(|| names::packed(Path::new(name)));
+        let target = args.output.clone().unwrap_or_else(|| match from {
+            Origin::Path(path) => names::packed(path),
+            Origin::Tree(tree) => tree.output(),
+            _ => PathBuf::from(STANDARD_OUTPUT),
+        });
+        if let Origin::Tree(tree) = from {
+            tree.check_output(&target)?;
+        }
         (Output::Path(target.clone()), target)
     };
     let producer = match from {
@@ -116,27 +139,37 @@ fn one(
         direct: !args.io.no_direct,
         ..PackOptions::default()
     };
-    let input = match (from, &producer) {
-        (Origin::Path(path), _) => Input::Path((*path).to_owned()),
+    let (input, warnings) = match (from, &producer) {
+        (Origin::Path(path), _) => (Input::Path((*path).to_owned()), Warnings::default()),
+        (Origin::Tree(tree), _) => tree.input(&args.tree)?,
         (Origin::Command(_), Some(producer)) => {
             if !to_stdout {
                 // Not started for nothing.
                 let replace = if args.force { Replace::Allowed } else { Replace::Never };
                 Target::new(&OsDisk, &target, replace)?;
             }
-            producer.start()?
+            (producer.start()?, Warnings::default())
         }
-        _ => Input::Stream(duplicate(stdin().as_fd())?, "standard input".to_owned()),
+        _ => {
+            let stream = duplicate(stdin().as_fd())?;
+            (Input::Stream(stream, "standard input".to_owned()), Warnings::default())
+        }
     };
     let packed = pack(&OsDisk, input, output, &options, signals.cancel());
     job.over();
     let report = packed.map_err(|error| {
-        let words = if let Origin::Command(command) = from { command.as_slice() } else { &[] };
-        Failure::Resumable(error, args.guards.resume_command(&target, from_stdin, words))
+        let again = match from {
+            Origin::Tree(_) => pack_tree::resume_command(),
+            Origin::Command(words) => args.guards.resume_command(&target, false, words),
+            _ => args.guards.resume_command(&target, from_stdin, &[]),
+        };
+        Failure::Resumable(error, again)
     })?;
     if let Some(producer) = producer {
         producer.is_done();
     }
+    let noted = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+    noted.iter().filter(|_| !args.talk.quiet).for_each(|what| message::warning(what));
     warn(&report.run, &args.talk);
     note_packed(&args.talk, &mut job, name, &target.display().to_string(), &report);
     if let (Origin::Path(path), true) = (from, args.rm) {

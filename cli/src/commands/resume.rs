@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use ringpack::format::record::{Open, SourceKind};
 use ringpack::pack::{Input, ResumeOptions, recorded_input, resume};
 use ringpack::ring::os::OsDisk;
+use ringpack::{Error, ErrorKind};
 
 use super::{duplicate, note_packed, warn, words};
 use crate::args;
@@ -51,6 +52,13 @@ pub(crate) fn run(
                 Input::Stream(file, "standard input".to_owned())
             }
         };
+        if let Input::Path(path) = &input
+            && path.is_dir()
+        {
+            let what = "is a directory, of which an archive was packed";
+            let hint = "go on with ringpack pack --resume and the options that it was packed with";
+            return Err(Error::new(ErrorKind::NotResumable, what).at(path).hint(hint));
+        }
         name = input.name();
         Ok(input)
     };

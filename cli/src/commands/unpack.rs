@@ -11,7 +11,7 @@ use ringpack::unpack::{Output, UnpackOptions, unpack};
 use serde::Serialize;
 
 use super::several::each;
-use super::{How, check_removable, how, note, remove_source, standard_output, warn, way};
+use super::{How, check_removable, extract, how, note, remove_source, standard_output, warn, way};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::{Course, Job, Jobs};
@@ -30,6 +30,9 @@ pub(super) struct Unpacked<'a> {
     pub(super) content_size: u64,
     pub(super) file_size: u64,
     pub(super) holes: u64,
+    /// Members restored of an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) members: Option<u64>,
     #[serde(flatten)]
     pub(super) how: How<'a>,
 }
@@ -49,7 +52,9 @@ pub(crate) fn run(
     signals: &Signals,
     jobs: &Jobs,
 ) -> Result<ExitCode, Failure> {
-    each(&args.inputs, args.output.as_deref(), signals, |input| {
+    // Into one directory, any number of archives may go.
+    let output = args.output.as_deref().filter(|_| !args.tree.is_wanted());
+    each(&args.inputs, output, signals, |input| {
         one(input, args, signals.cancel(), &mut jobs.begin(input))
     })
 }
@@ -57,6 +62,9 @@ pub(crate) fn run(
 fn one(input: &Path, args: &args::Unpack, cancel: &Cancel, job: &mut Job) -> Result<(), Failure> {
     if names::is_standard_stream(input) && args.rm {
         return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
+    }
+    if args.tree.is_wanted() {
+        return extract::run(input, args, cancel, job);
     }
     let to_stdout = goes_to_stdout(input, args);
     if args.rm {
@@ -120,6 +128,7 @@ fn restore(
                         content_size: report.content_size,
                         file_size: report.source.len,
                         holes: report.holes,
+                        members: None,
                         how: How::new(&report.run, Some(report.direct_input), report.direct_output),
                     });
                 }

@@ -1,10 +1,10 @@
-//! The end of a container: index, tail pad, seek table, header; once.
+//! The end of a container: index, member index, tail pad, seek table, header; once.
 //!
 //! By now every extent is written and what is known of each chunk is in the spool. A [`Finish`] is
 //! consumed by writing the tail, so there is no second time. Into a file, the order is
 //!
 //! ```text
-//! index, pad, table │ punch slots │ ftruncate │ fsync │ header FINAL │ attributes │ fsync
+//! index, members, pad, table │ punch slots │ ftruncate │ fsync │ header FINAL │ attributes │ fsync
 //! ```
 //!
 //! and then the partial file is published (see [`super::publication`]). A reader that finds FINAL
@@ -26,7 +26,7 @@ use crate::format::header::{Digest, Header, PlacementKind, State};
 use crate::format::index::{self, SUFFIX_LEN};
 use crate::format::layout::{Geometry, Tail};
 use crate::format::recipe::RunId;
-use crate::format::{Subtype, frame, seek_table};
+use crate::format::{Subtype, frame, members, seek_table};
 use crate::limits::{ALIGN, HEADER_LEN};
 use crate::placement::sequence_set::SequenceSet;
 use crate::planted::{self, Bug};
@@ -60,6 +60,8 @@ pub struct Finish {
     pub data_end: u64,
     /// Whether BLAKE3 chaining values were made.
     pub chaining: bool,
+    /// The member index, where the content is an archive with one.
+    pub members: Option<members::Encoded>,
 }
 
 impl Finish {
@@ -81,7 +83,9 @@ impl Finish {
             self.extents.first_missing()
         );
         let streamed = self.header.state == State::Streamed;
-        let tail = Tail::new(self.data_end, chunk_count, self.chaining, streamed)
+        let members_len = self.members.as_ref().map_or(0, |members| members.frame.len() as u64);
+        let data_end = self.data_end;
+        let tail = Tail::with_members(data_end, chunk_count, self.chaining, streamed, members_len)
             .expect("offsets of a file that exists fit");
         let (content_crc32c, digest) = self.sums(chunk_count)?;
         let header = Header {
@@ -97,10 +101,15 @@ impl Finish {
             content_crc32c,
             digest,
             run: RunId::default(),
+            members_len,
+            member_count: self.members.as_ref().map_or(0, |members| members.count),
             ..self.header.clone()
         };
         let mut out = Pieces { sink, memory: AlignedMemory::zeroed(PIECE_BYTES), filled: 0 };
         self.write_index(chunk_count, &mut out)?;
+        if let Some(members) = &self.members {
+            out.put(&members.frame)?;
+        }
         if streamed {
             out.put(&header.encode(Subtype::TrailingHeader))?;
         }
@@ -194,6 +203,9 @@ impl Finish {
         }
         for len in index::frame_lens(header.chunk_count, self.chaining) {
             out.put(&own(len))?;
+        }
+        if tail.members_len > 0 {
+            out.put(&own(tail.members_len))?;
         }
         if tail.trailing_header {
             out.put(&own(HEADER_LEN as u64))?;
@@ -377,7 +389,15 @@ mod tests {
             extents.insert(0);
         }
         let header = Header { digest: Digest::None, ..header::tests::sample() };
-        Finish { header, spool, extents, content_size: 0, data_end: 8192, chaining: false }
+        Finish {
+            header,
+            spool,
+            extents,
+            content_size: 0,
+            data_end: 8192,
+            chaining: false,
+            members: None,
+        }
     }
 
     fn disk(options: SimOptions) -> (SimDisk, Arc<dyn Directory>, Arc<dyn File>) {

@@ -12,7 +12,8 @@
 //!  48  content_size  56  chunk_count  64  data_end  72  index_offset  80  index_len
 //!  88  table_offset  96  file_size  104  slot_len        (u64 each)
 //! 112  content_crc32c u32  116  digest kind u32  120  digest [32]
-//! 152  run [16], of an open header alone  168 … zero  4092  crc32c u32
+//! 152  run [16], of an open header alone  168  members_len u64  176  member_count u64
+//! 184 … zero  4092  crc32c u32
 //! ```
 
 use super::recipe::RunId;
@@ -24,8 +25,12 @@ use crate::limits::{ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, HEADER_LEN};
 pub const MAGIC: [u8; 8] = *b"RINGPACK";
 /// The format's major version. A reader refuses any other.
 pub const MAJOR: u16 = 1;
-/// The format's minor version. A reader accepts any.
-pub const MINOR: u16 = 0;
+/// The format's minor version, of a container with a member index; 0 of any other. A reader
+/// accepts any.
+pub const MINOR: u16 = 1;
+
+/// The flag that a reader must know of a container with a member index: the tail is longer by it.
+const FLAG_MEMBERS: u32 = 1;
 
 /// How far a container has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,6 +218,10 @@ pub struct Header {
     /// gives the same bytes.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub run: RunId,
+    /// Length of the member index, 0 where there is none.
+    pub members_len: u64,
+    /// Number of members it names.
+    pub member_count: u64,
 }
 
 impl Header {
@@ -233,9 +242,12 @@ impl Header {
         fields.extend(skippable_prefix((HEADER_LEN - 8) as u32));
         fields.extend(MAGIC);
         fields.extend(MAJOR.to_le_bytes());
-        fields.extend(MINOR.to_le_bytes());
+        let has_members = self.members_len > 0;
+        let (minor, flags) = if has_members { (MINOR, FLAG_MEMBERS) } else { (0, 0) };
+        fields.extend(minor.to_le_bytes());
         fields.extend([subtype as u8, self.state as u8, self.chunk_log2, self.codec as u8]);
-        fields.extend([0; 8]); // flags, ignorable flags
+        fields.extend(flags.to_le_bytes());
+        fields.extend([0; 4]); // ignorable flags
         fields.extend(self.level.to_le_bytes());
         fields.extend(self.zstd_version.to_le_bytes());
         fields.extend((self.placement as u16).to_le_bytes());
@@ -257,6 +269,8 @@ impl Header {
         fields.extend(digest_kind.to_le_bytes());
         fields.extend(digest);
         fields.extend(self.run);
+        fields.extend(self.members_len.to_le_bytes());
+        fields.extend(self.member_count.to_le_bytes());
         fields.resize(HEADER_LEN - 4, 0);
         let crc = crc32c(&fields);
         let mut bytes = [0; HEADER_LEN];
@@ -310,7 +324,7 @@ impl Header {
         }
         let codec = CodecKind::decode(cursor.u8()?)?;
         let flags = cursor.u32()?;
-        if flags != 0 {
+        if flags & !FLAG_MEMBERS != 0 {
             return Err(unknown("required flags", flags.into()));
         }
         let _ignorable = cursor.u32()?;
@@ -340,6 +354,15 @@ impl Header {
             (other, _) => return Err(unknown("digest", other.into())),
         };
         let run = cursor.array()?;
+        let (members_len, member_count) = match flags & FLAG_MEMBERS {
+            0 => (0, 0),
+            _ => match (cursor.u64()?, cursor.u64()?) {
+                (0, _) | (_, 0) => {
+                    return Err(FormatError::damaged("the header states an empty member index"));
+                }
+                stated => stated,
+            },
+        };
         Ok(Self {
             state,
             chunk_log2,
@@ -359,6 +382,8 @@ impl Header {
             content_crc32c,
             digest,
             run,
+            members_len,
+            member_count,
         })
     }
 }
@@ -394,6 +419,8 @@ pub(crate) mod tests {
             content_crc32c: 0xDEAD_BEEF,
             digest: Digest::Blake3([0x5A; 32]),
             run: [0; 16],
+            members_len: 0,
+            member_count: 0,
         }
     }
 
@@ -430,6 +457,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_member_index_is_stated_behind_the_run() {
+        let archive = Header { members_len: 0x0102_0304, member_count: 5, ..sample() };
+        let bytes = archive.encode(Subtype::Header);
+        assert_eq!(bytes[16..20], [1, 0, 1, 0]);
+        assert_eq!(bytes[24..32], [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[168..184], [4, 3, 2, 1, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(bytes[184..4092].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
     fn f2_round_trip() {
         let streamed = Header {
             state: State::Streamed,
@@ -442,8 +479,10 @@ pub(crate) mod tests {
             ..sample()
         };
         let open = Header { state: State::Open, run: [7; 16], ..sample() };
-        let subtypes = [Subtype::Header, Subtype::TrailingHeader, Subtype::Header];
-        for (header, subtype) in [sample(), streamed, open].into_iter().zip(subtypes) {
+        let archive = Header { members_len: 0x0102_0304, member_count: 5, ..streamed.clone() };
+        let headers = [sample(), streamed, open, archive];
+        let [front, trailing] = [Subtype::Header, Subtype::TrailingHeader];
+        for (header, subtype) in headers.into_iter().zip([front, trailing, front, trailing]) {
             assert_eq!(Header::decode(&header.encode(subtype), subtype), Ok(header));
         }
     }
@@ -470,7 +509,8 @@ pub(crate) mod tests {
         check(22, 15, Fault::Unsupported); // chunk_log2
         check(22, 27, Fault::Unsupported);
         check(23, 2, Fault::Unsupported); // codec
-        check(24, 1, Fault::Unsupported); // flags
+        check(24, 1, Fault::Damaged); // a member index without length or count
+        check(24, 2, Fault::Unsupported); // flags
         check(40, 2, Fault::Unsupported); // placement
         check(42, 0, Fault::Unsupported); // extent_chunks
         check(45, 0, Fault::Unsupported); // align

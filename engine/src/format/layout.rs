@@ -6,8 +6,8 @@
 //! only one layout that a given list of lengths can have.
 //!
 //! ```text
-//! dense   HEADER | f0 f1 f2 f3 PAD | f4 f5 f6 f7 PAD | … | INDEX | TAIL PAD | SEEK TABLE
-//! slots   HEADER | f0 PAD…         | f1 PAD…         | … | INDEX | TAIL PAD | SEEK TABLE
+//! dense   HEADER | f0 f1 f2 f3 PAD | f4 f5 f6 f7 PAD | … | INDEX | MEMBERS | TAIL PAD | SEEK TABLE
+//! slots   HEADER | f0 PAD…         | f1 PAD…         | … | INDEX | MEMBERS | TAIL PAD | SEEK TABLE
 //! ```
 //!
 //! # Invariants
@@ -19,7 +19,7 @@
 use super::frame::{pad_len, pad_prefix, store_len};
 use super::header::{Digest, Header, PlacementKind, State};
 use super::index::{self, Entry, Index};
-use super::{Decoded, FormatError, seek_table};
+use super::{Decoded, FormatError, members, seek_table};
 use crate::limits::{
     ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, EXTENT_RAW_BYTES, HEADER_LEN, SEEK_TABLE_ENTRIES_MAX,
 };
@@ -139,6 +139,10 @@ pub struct Tail {
     pub index_offset: u64,
     /// Length of all index frames.
     pub index_len: u64,
+    /// Start of the member index.
+    pub members_offset: u64,
+    /// Length of the member index, 0 where there is none.
+    pub members_len: u64,
     /// Whether a trailing header follows the index.
     pub trailing_header: bool,
     /// Start of the tail pad.
@@ -158,12 +162,27 @@ impl Tail {
     /// `u64::MAX`.
     #[must_use]
     pub fn new(data_end: u64, chunk_count: u64, chaining: bool, streamed: bool) -> Option<Self> {
+        Self::with_members(data_end, chunk_count, chaining, streamed, 0)
+    }
+
+    /// The same with a member index of `members_len` bytes, or with none where that is 0.
+    #[must_use]
+    pub fn with_members(
+        data_end: u64,
+        chunk_count: u64,
+        chaining: bool,
+        streamed: bool,
+        members_len: u64,
+    ) -> Option<Self> {
         let index_len = index::total_len(chunk_count, chaining)?;
         let index_frames = index::frame_count(chunk_count, chaining);
         let trailing = if streamed { HEADER_LEN as u64 } else { 0 };
-        let pad_offset = data_end.checked_add(index_len)?.checked_add(trailing)?;
-        // Header, chunks, index frames, trailing header; the tail pad's own entry is decided below.
-        let entries = 1 + chunk_count + index_frames + u64::from(streamed);
+        let members_offset = data_end.checked_add(index_len)?;
+        let pad_offset = members_offset.checked_add(members_len)?.checked_add(trailing)?;
+        // Header, chunks, index frames, member index, trailing header; the tail pad's own entry is
+        // decided below.
+        let others = 1 + u64::from(members_len > 0) + u64::from(streamed);
+        let entries = others + chunk_count + index_frames;
         let (pad_len, table_entries) = if entries + 1 > SEEK_TABLE_ENTRIES_MAX {
             (pad_len(pad_offset), None)
         } else {
@@ -185,6 +204,8 @@ impl Tail {
         Some(Self {
             index_offset: data_end,
             index_len,
+            members_offset,
+            members_len,
             trailing_header: streamed,
             pad_offset,
             pad_len,
@@ -194,6 +215,9 @@ impl Tail {
         })
     }
 }
+
+/// Shortest member index.
+const MEMBERS_LEN_MIN: u64 = (members::PREFIX_LEN + members::SUFFIX_LEN) as u64;
 
 /// Checks that the sizes a header states fit one another and a file of `file_size` bytes.
 ///
@@ -226,7 +250,13 @@ pub fn check_header(header: &Header, file_size: u64) -> Decoded<Tail> {
     }
     let chaining = header.digest != Digest::None;
     let streamed = header.state == State::Streamed;
-    let Some(tail) = Tail::new(header.data_end, header.chunk_count, chaining, streamed) else {
+    let members_len = header.members_len;
+    if members_len > members::FRAME_LEN_MAX || (members_len > 0 && members_len < MEMBERS_LEN_MIN) {
+        return damaged("the header states an impossible length of the member index");
+    }
+    let (data_end, chunk_count) = (header.data_end, header.chunk_count);
+    let tail = Tail::with_members(data_end, chunk_count, chaining, streamed, members_len);
+    let Some(tail) = tail else {
         return damaged("the header's sizes overflow");
     };
     let table_offset = tail.table_entries.map_or(0, |_| tail.table_offset);
@@ -380,6 +410,7 @@ pub fn check_table(
     let expected = std::iter::once(own(HEADER_LEN as u64))
         .chain(chunks)
         .chain(index::frame_lens(header.chunk_count, chaining).map(own))
+        .chain((tail.members_len > 0).then(|| own(tail.members_len)))
         .chain(tail.trailing_header.then(|| own(HEADER_LEN as u64)))
         .chain((tail.pad_len > 0).then(|| own(tail.pad_len)));
     let mut found = table.iter();
@@ -405,7 +436,7 @@ pub fn check_table(
 /// can hold every chunk, or `None` where even the largest chunk leaves too many.
 #[must_use]
 pub fn fitting_chunk_log2(wished: u8, content_size: u64) -> Option<u8> {
-    // Beside the chunks: header, trailing header, tail pad and up to 8 index frames.
+    // Beside the chunks: header, member index, trailing header, tail pad, up to 8 index frames.
     const OTHERS: u64 = 16;
     (wished..=crate::limits::CHUNK_LOG2_MAX)
         .find(|&log2| content_size.div_ceil(1 << log2) + OTHERS <= SEEK_TABLE_ENTRIES_MAX)

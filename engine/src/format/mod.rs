@@ -17,6 +17,7 @@ pub mod frame;
 pub mod header;
 pub mod index;
 pub mod layout;
+pub mod members;
 pub mod recipe;
 pub mod record;
 pub mod seek_table;
@@ -40,6 +41,8 @@ pub enum Subtype {
     Pad = 2,
     /// The header repeated at the end of a streamed container, with its sizes.
     TrailingHeader = 3,
+    /// The member index.
+    Members = 4,
 }
 
 /// What is wrong with bytes, as far as bytes alone can tell.

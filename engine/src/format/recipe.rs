@@ -131,6 +131,8 @@ impl Recipe {
             content_crc32c: 0,
             digest: Digest::None,
             run,
+            members_len: 0,
+            member_count: 0,
         }
     }
 }

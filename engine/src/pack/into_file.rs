@@ -90,7 +90,9 @@ impl Job<'_> {
     pub(super) fn journal_open(&self, run: RunId, recipe: Recipe) -> Open {
         let name = match &self.source {
             Opened::Positional(source) => absolute(source.path()),
-            Opened::Stream(_) => self.stream_path.as_deref().map(absolute).unwrap_or_default(),
+            Opened::Stream(_) | Opened::Archive(..) => {
+                self.stream_path.as_deref().map(absolute).unwrap_or_default()
+            }
         };
         let source = self.source_identity();
         Open { run, recipe, replace: self.options.replace, source, name }
@@ -280,7 +282,7 @@ impl Job<'_> {
                 let len = source.status().len;
                 align_up(len + len / 64) + 4 * HEADER_LEN as u64
             }
-            Opened::Stream(_) => u64::MAX,
+            Opened::Stream(_) | Opened::Archive(..) => u64::MAX,
         }
     }
 

@@ -16,20 +16,23 @@ mod options;
 mod resume;
 mod task;
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cancel::Cancel;
 use crate::commit::{Finish, Gate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::Header;
 use crate::format::layout::Geometry;
+use crate::format::members::Encoded;
 use crate::format::recipe::Recipe;
 use crate::format::record::ChunkRecord;
 use crate::journal::Checkpoint;
 use crate::limits;
+use crate::members::MemberList;
 use crate::pipeline::{Channel, Coordinator, Crew, RunReport, Schedule, Shared};
 use crate::placement::Placement;
 use crate::placement::sequence_set::SequenceSet;
@@ -76,6 +79,25 @@ pub enum Input {
     Path(PathBuf),
     /// An open pipe, read to its end; and what messages call it.
     Stream(fs::File, String),
+    /// An archive that the program makes while it is packed.
+    Archive(Archive),
+}
+
+/// An archive that comes through a pipe from another thread of the program.
+pub struct Archive {
+    /// The pipe, read to its end.
+    pub stream: fs::File,
+    /// What it is made from: what messages call it, and the journal.
+    pub path: PathBuf,
+    /// Asked once the stream ended, before anything is finished: the archive's members, or why it
+    /// isn't whole, and nothing is published.
+    pub ending: Box<dyn FnOnce() -> Result<MemberList> + Send>,
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Archive").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl Input {
@@ -85,6 +107,7 @@ impl Input {
         match self {
             Self::Path(path) => path.display().to_string(),
             Self::Stream(_, name) => name.clone(),
+            Self::Archive(archive) => archive.path.display().to_string(),
         }
     }
 }
@@ -210,6 +233,8 @@ pub fn pack_scheduled(
 /// Names the side of the job that an error is about.
 fn named(error: Error, input: &str, output: Option<&Path>) -> Error {
     match (error.kind(), output) {
+        // A file within what is packed is named already.
+        (ErrorKind::Input | ErrorKind::InputChanged, _) if error.path().is_some() => error,
         (
             ErrorKind::Input | ErrorKind::InputChanged | ErrorKind::Refused | ErrorKind::Unexpected,
             _,
@@ -233,7 +258,7 @@ fn stream_path(input: &Input) -> Option<PathBuf> {
         {
             None
         }
-        Input::Path(path) => Some(path.clone()),
+        Input::Path(path) | Input::Archive(Archive { path, .. }) => Some(path.clone()),
         Input::Stream(..) => None,
     }
 }
@@ -242,6 +267,20 @@ fn stream_path(input: &Input) -> Option<PathBuf> {
 enum Opened {
     Positional(Positional),
     Stream(PipeEnd),
+    /// Its end is taken when it is asked for its members.
+    Archive(PipeEnd, Mutex<Option<Ending>>),
+}
+
+type Ending = Box<dyn FnOnce() -> Result<MemberList> + Send>;
+
+impl Opened {
+    /// The pipe, of what can only be read in order.
+    fn pipe(&self) -> Option<&PipeEnd> {
+        match self {
+            Self::Positional(_) => None,
+            Self::Stream(pipe) | Self::Archive(pipe, _) => Some(pipe),
+        }
+    }
 }
 
 fn open_input(
@@ -254,6 +293,10 @@ fn open_input(
     match input {
         Input::Stream(file, _) => {
             Ok(Opened::Stream(PipeEnd::new(file, shared.stop()).map_err(failed)?))
+        }
+        Input::Archive(Archive { stream, ending, .. }) => {
+            let pipe = PipeEnd::new(stream, shared.stop()).map_err(failed)?;
+            Ok(Opened::Archive(pipe, Mutex::new(Some(ending))))
         }
         Input::Path(path) => match Source::open(disk, &path, options.direct)? {
             Source::Positional(source) => {
@@ -283,6 +326,8 @@ struct Job<'a> {
     compares: bool,
     /// Whether it goes on from an earlier run's checkpoint, which is not this run's to throw away.
     resumes: bool,
+    /// The member index of an archive, once it ended.
+    members: Mutex<Option<Encoded>>,
 }
 
 impl<'a> Job<'a> {
@@ -294,14 +339,14 @@ impl<'a> Job<'a> {
         schedule: &'a Schedule,
         shared: Arc<Shared>,
     ) -> Self {
-        let (compares, resumes) = (false, false);
-        Self { disk, source, stream_path, options, schedule, shared, compares, resumes }
+        let (compares, resumes, members) = (false, false, Mutex::new(None));
+        Self { disk, source, stream_path, options, schedule, shared, compares, resumes, members }
     }
 
     fn recipe(&self) -> Result<Recipe> {
         self.options.recipe(match &self.source {
             Opened::Positional(source) => Some(source.status().len),
-            Opened::Stream(_) => None,
+            Opened::Stream(_) | Opened::Archive(..) => None,
         })
     }
 
@@ -309,7 +354,7 @@ impl<'a> Job<'a> {
     fn supply(&self, geometry: &Geometry, first: u64) -> Supply {
         match &self.source {
             Opened::Positional(source) => Supply::positional(source.clone(), first),
-            Opened::Stream(_) => {
+            Opened::Stream(_) | Opened::Archive(..) => {
                 // Enough for every core to have one in work and one waiting, and one being read.
                 let portions = 2 * self.schedule.workers() + 1;
                 let len = geometry.extent_raw_len() as usize;
@@ -329,7 +374,7 @@ impl<'a> Job<'a> {
         let geometry = work.geometry;
         let size = match &self.source {
             Opened::Positional(source) => source.status().len,
-            Opened::Stream(_) => u64::MAX,
+            Opened::Stream(_) | Opened::Archive(..) => u64::MAX,
         };
         // No more and no longer buffers than the content has use for.
         let raw_len = geometry.extent_raw_len().min(size.max(1));
@@ -357,14 +402,16 @@ impl<'a> Job<'a> {
         let covered = if self.compares { 0 } else { work.known.covered().bytes };
         progress.begin(Some(size).filter(|&size| size != u64::MAX), covered);
         let report = std::thread::scope(|scope| {
-            let reader = match (&self.source, &work.supply) {
-                (Opened::Stream(pipe), Supply::Stream(feed)) => {
+            let reader = match (self.source.pipe(), &work.supply) {
+                (Some(pipe), Supply::Stream(feed)) => {
                     let read = move || {
                         let _guard = self.shared.guard();
                         // CF2, CF3: a refusal comes before the last portion is handed out.
                         let (expected, stop) = (&self.options.expected, self.shared.stop());
-                        let read = feed
-                            .read_from(pipe, |size, ended| expected.check_read(size, ended, stop));
+                        let read = feed.read_from(pipe, |size, ended| {
+                            expected.check_read(size, ended, stop)?;
+                            if ended { self.note_members() } else { Ok(()) }
+                        });
                         read.map_err(|error| self.shared.fail(error)).unwrap_or(0)
                     };
                     let thread = std::thread::Builder::new().name("ringpack-reader".to_owned());
@@ -395,6 +442,18 @@ impl<'a> Job<'a> {
         Ok((content_size, report))
     }
 
+    /// Asks an archive that ended for its members.
+    fn note_members(&self) -> Result<()> {
+        let Opened::Archive(_, ending) = &self.source else {
+            return Ok(());
+        };
+        if let Some(ending) = taken(ending) {
+            let encoded = ending()?.encoded()?;
+            *self.members.lock().unwrap_or_else(PoisonError::into_inner) = encoded;
+        }
+        Ok(())
+    }
+
     /// What the end of the container is made from, where the content is as expected.
     fn finish(
         &self,
@@ -408,6 +467,7 @@ impl<'a> Job<'a> {
         let chunk_count = geometry.chunk_count(content_size);
         let extent_count = geometry.extent_count(chunk_count);
         let data_end = work.placement.data_end(extent_count);
+        let members = taken(&self.members);
         let mut spool = work.known.into_spool();
         if let Some(digest) = only_digest.filter(|_| chunk_count == 1) {
             let record = spool.record(0)?;
@@ -420,6 +480,7 @@ impl<'a> Job<'a> {
             content_size,
             data_end: data_end.expect("every extent is placed"),
             chaining: self.options.blake3,
+            members,
         };
         if self.options.expected.blake3.is_some() {
             // CF2
@@ -449,7 +510,7 @@ impl<'a> Job<'a> {
     fn input_files(&self) -> crate::ring::Files {
         match &self.source {
             Opened::Positional(source) => vec![Arc::clone(source.file())],
-            Opened::Stream(_) => Vec::new(),
+            Opened::Stream(_) | Opened::Archive(..) => Vec::new(),
         }
     }
 
@@ -462,7 +523,7 @@ impl<'a> Job<'a> {
     ) -> PackReport {
         let direct_input = match &self.source {
             Opened::Positional(source) => Some(source.file().is_direct()),
-            Opened::Stream(_) => None,
+            Opened::Stream(_) | Opened::Archive(..) => None,
         };
         let mut run = run;
         if header.table_offset == 0 {
@@ -480,6 +541,10 @@ impl<'a> Job<'a> {
             _ => None,
         }
     }
+}
+
+fn taken<T>(shared: &Mutex<Option<T>>) -> Option<T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// What is known of the extents that completed so far.

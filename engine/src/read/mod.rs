@@ -12,6 +12,7 @@
 pub mod chunks;
 pub mod content;
 pub(crate) mod held;
+pub mod members;
 mod opening;
 mod raw;
 mod read_at;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use chunks::{Chunk, Chunks};
 pub use content::ContentReader;
+pub use members::MemberIndex;
 pub use read_at::ReadAt;
 pub use reader::ContainerReader;
 
@@ -342,12 +344,15 @@ impl Container {
         self.raw().read_exact(start, bytes).map_err(|error| error.sequence(sequence))
     }
 
-    /// Checks the parts that hold no content: the front header of a streamed container, and the
-    /// tail pad.
+    /// Checks the parts that hold no content: the front header of a streamed container, the member
+    /// index, and the tail pad.
     ///
     /// # Errors
     /// `Damaged`, naming the place.
     pub fn check_rest(&self) -> Result<()> {
+        if let Some(members) = self.members()? {
+            members.iter()?.try_for_each(|member| member.map(drop))?;
+        }
         let mut pad = vec![0; self.tail.pad_len as usize];
         self.raw().read_exact(self.tail.pad_offset, &mut pad)?;
         if !frame::is_pad(&pad) {

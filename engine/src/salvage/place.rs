@@ -332,8 +332,9 @@ impl<'a> Planner<'a> {
             // them that is damaged.
             let next = row[len - 1].next;
             let index_end = header.index_offset.saturating_add(header.index_len);
-            let trailing_end = index_end.saturating_add(HEADER_LEN as u64);
-            let is_last = [header.data_end, index_end, trailing_end].contains(&next)
+            let members_end = index_end.saturating_add(header.members_len);
+            let trailing_end = members_end.saturating_add(HEADER_LEN as u64);
+            let is_last = [header.data_end, index_end, members_end, trailing_end].contains(&next)
                 || [header.table_offset, header.file_size].contains(&next);
             if header.chunk_count > 0 && is_last && start + len == self.survey.frames.len() {
                 bases.push(header.chunk_count.checked_sub(len as u64));

@@ -14,13 +14,14 @@ use super::survey::Survey;
 use super::window::Window;
 use super::{Damaged, finish};
 use crate::cancel::Cancel;
+use crate::checksum::{Whole, crc32c};
 use crate::commit::{Partial, Target};
 use crate::damage::{Condition, Damage, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{is_pad, store_len};
 use crate::format::header::{Digest, Header, State};
 use crate::format::layout::Tail;
-use crate::format::{SKIPPABLE_MAGIC, seek_table};
+use crate::format::{SKIPPABLE_MAGIC, members, seek_table};
 use crate::limits::{ALIGN, CHUNK_LOG2_MAX, HEADER_LEN};
 use crate::ring::file::{Disk, Replace};
 use crate::ring::whole::write_all;
@@ -96,9 +97,10 @@ fn known(
     plan: &Plan,
 ) -> Result<Vec<(Range<u64>, Condition)>> {
     let mut known = Vec::new();
+    let mut members = None;
     let tail = plan.header.as_ref().and_then(tail);
     let trailing = tail.filter(|tail| tail.trailing_header);
-    let trailing = trailing.map(|tail| tail.index_offset + tail.index_len);
+    let trailing = trailing.map(|tail| tail.members_offset + tail.members_len);
     for (offset, _) in &survey.headers {
         // Others belong to containers that are part of the content.
         let is_own = *offset == 0 || Some(*offset) == trailing;
@@ -132,12 +134,19 @@ fn known(
             known.push((end..pad_end, condition));
         }
     }
+    if let (Some(tail), Some(header)) = (tail, &plan.header)
+        && is_member_index(window, &tail, header)?
+    {
+        let end = tail.members_offset + tail.members_len;
+        members = Some(tail.members_offset);
+        known.push((tail.members_offset..end, Condition::Intact));
+    }
     if let Some(tail) = tail
         && pad(window, tail.pad_offset)? == Some(tail.table_offset)
     {
         known.push((tail.pad_offset..tail.table_offset, Condition::Intact));
     }
-    known.extend(table(survey, plan));
+    known.extend(table(survey, plan, members));
     Ok(known)
 }
 
@@ -155,6 +164,32 @@ fn without_content(survey: &Survey) -> HashSet<(u64, u64)> {
     places
 }
 
+/// Whether the member index is where the header says, and what its checksum says.
+fn is_member_index(window: &mut Window<'_>, tail: &Tail, header: &Header) -> Result<bool> {
+    const STEP: u64 = 1 << 20;
+    let (start, end) = (tail.members_offset, tail.members_offset + tail.members_len);
+    if tail.members_len < (members::PREFIX_LEN + members::SUFFIX_LEN) as u64 {
+        return Ok(false);
+    }
+    let front = window.get(start, members::PREFIX_LEN)?;
+    if !members::is_front(front, tail.members_len, header.member_count) {
+        return Ok(false);
+    }
+    // The checksum is of all but the frame's own prefix, and of itself.
+    let (mut at, last) = (start + 8, end - members::SUFFIX_LEN as u64);
+    let mut sum = Whole::default();
+    while at < last {
+        let step = (last - at).min(STEP) as usize;
+        let bytes = window.get(at, step)?;
+        if bytes.len() < step {
+            return Ok(false);
+        }
+        sum.append(crc32c(bytes), step);
+        at += step as u64;
+    }
+    Ok(window.get(last, members::SUFFIX_LEN)? == sum.value().to_le_bytes())
+}
+
 /// Where the pad at `offset` ends, if one stands there and is as written.
 fn pad(window: &mut Window<'_>, offset: u64) -> Result<Option<u64>> {
     let Some(prefix) = window.peek::<8>(offset)? else { return Ok(None) };
@@ -168,8 +203,9 @@ fn pad(window: &mut Window<'_>, offset: u64) -> Result<Option<u64>> {
     Ok(is_whole.then_some(offset + len))
 }
 
-/// The seek table, entry by entry: what frames, or an index, bear out of it.
-fn table(survey: &Survey, plan: &Plan) -> Vec<(Range<u64>, Condition)> {
+/// The seek table, entry by entry: what frames, or an index, bear out of it. `members` is where an
+/// intact member index starts.
+fn table(survey: &Survey, plan: &Plan, members: Option<u64>) -> Vec<(Range<u64>, Condition)> {
     let Some((start, table)) = &survey.table else { return Vec::new() };
     let total: u64 = table.iter().map(|entry| u64::from(entry.compressed)).sum();
     if total != *start {
@@ -197,6 +233,7 @@ fn table(survey: &Survey, plan: &Plan) -> Vec<(Range<u64>, Condition)> {
                         || survey.groups.iter().any(|group| {
                             group.intact && group.place.as_ref().is_some_and(|it| starts(it.start))
                         })
+                        || members.is_some_and(starts)
                         || number + 1 == table.len())
             }
         };
@@ -369,7 +406,8 @@ fn container_damages(survey: &Survey, plan: &Plan, map: &Map) -> Vec<Damage> {
 fn tail(header: &Header) -> Option<Tail> {
     let chaining = header.digest != Digest::None;
     let streamed = header.state == State::Streamed;
-    let tail = Tail::new(header.data_end, header.chunk_count, chaining, streamed);
+    let (data_end, members_len) = (header.data_end, header.members_len);
+    let tail = Tail::with_members(data_end, header.chunk_count, chaining, streamed, members_len);
     tail.filter(|_| header.chunk_count > 0)
 }
 
@@ -381,7 +419,9 @@ fn parts(header: &Header) -> Vec<(&'static str, Range<u64>)> {
         let index_end = tail.index_offset + tail.index_len;
         parts.push(("data", header_len..header.data_end));
         parts.push(("index", tail.index_offset..index_end));
-        parts.push(("trailing header", index_end..tail.pad_offset));
+        let members_end = tail.members_offset + tail.members_len;
+        parts.push(("member index", tail.members_offset..members_end));
+        parts.push(("trailing header", members_end..tail.pad_offset));
         parts.push(("tail pad", tail.pad_offset..tail.table_offset));
         parts.push(("seek table", tail.table_offset..tail.file_size));
     }

@@ -115,6 +115,7 @@ impl ChunkWriter for MemoryWriter {
             content_size,
             data_end: container.len() as u64,
             chaining: blake3,
+            members: None,
         };
         let mut tail = Collected(Vec::new());
         let (header, _) = finish.write_tail(&mut tail)?;

@@ -133,7 +133,8 @@ fn finish(
         let record = spool.record(0)?;
         spool.put(0, &[ChunkRecord { chaining: digest, ..record }])?;
     }
-    Ok(Finish { header, spool, extents, content_size, data_end, chaining: inner.recipe.blake3 })
+    let (chaining, members) = (inner.recipe.blake3, None);
+    Ok(Finish { header, spool, extents, content_size, data_end, chaining, members })
 }
 
 /// The cores stopped early: takes a last checkpoint where the disk is full, and leaves the partial

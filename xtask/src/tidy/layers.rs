@@ -27,7 +27,7 @@ const ORDER: &[&[&str]] = &[
     &["ring"],
     &["spool", "ordered"],
     &["source", "chunker", "codec", "placement"],
-    &["encode"],
+    &["encode", "members"],
     &["journal"],
     &["commit"],
     &["worker"],

@@ -1,0 +1,154 @@
+//! `ringpack unpack --extract` and `--member`: the files of an archive.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::process::ExitCode;
+
+use ringpack::members::{Member, MemberKind};
+use ringpack::read::Container;
+use ringpack::ring::os::OsDisk;
+use ringpack::{Cancel, Error, ErrorKind, Result};
+
+use super::archive::{each_member, entry, reader};
+use super::ls::unmatched;
+use super::unpack::Unpacked;
+use super::{How, note};
+use crate::args;
+use crate::exit::Failure;
+use crate::job::Job;
+use crate::message;
+use crate::names;
+use crate::size::human;
+use crate::tree::extract::{Extraction, Rights};
+use crate::tree::read::Entry;
+use crate::tree::select::Patterns;
+
+pub(super) fn run(
+    input: &Path,
+    args: &args::Unpack,
+    cancel: &Cancel,
+    job: &mut Job,
+) -> Result<(), Failure> {
+    let patterns = Patterns::new(&args.tree.member).map_err(Failure::Usage)?;
+    let target = args.output.as_deref().unwrap_or(Path::new("."));
+    if names::is_standard_stream(target) {
+        let what = "files are restored into a directory: name it with --output (-o)";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let container = Container::open(&OsDisk, input, false)?;
+    let rights = Rights {
+        replace: args.force,
+        owners: args.tree.same_owner,
+        permissions: args.tree.same_permissions,
+        devices: args.tree.devices,
+    };
+    let mut all_matched = true;
+    let mut extraction = Extraction::into(target, rights, cancel)?;
+    if patterns.is_empty() {
+        whole(&container, &mut extraction)?;
+    } else {
+        let (chosen, matched) = choose(&container, &patterns, args.talk.quiet, cancel)?;
+        some(&container, chosen, args.talk.quiet, cancel, &mut extraction)?;
+        all_matched = unmatched(&patterns, &matched) == ExitCode::SUCCESS;
+    }
+    let restored = extraction.finish()?;
+    job.over();
+    let name = input.display().to_string();
+    if args.talk.json {
+        message::json(&Unpacked {
+            course: job.course_of(restored.bytes),
+            input: &name,
+            output: &target.display().to_string(),
+            content_size: restored.bytes,
+            file_size: container.header().file_size,
+            holes: 0,
+            members: Some(restored.members),
+            how: How::without_rings(1, Some(false), Some(false)),
+        });
+    }
+    for warning in restored.warnings.iter().filter(|_| !args.talk.quiet) {
+        message::warning(warning);
+    }
+    note(&args.talk, || {
+        let (members, bytes) = (restored.members, human(restored.bytes));
+        format!("{name}: {members} members, {bytes}, {}", target.display())
+    });
+    if restored.kept > 0 {
+        let what = format!("{} members were left out for what exists already", restored.kept);
+        return Err(Error::new(ErrorKind::TargetExists, what).at(target).into());
+    }
+    // Which didn't was said.
+    if all_matched { Ok(()) } else { Err(Failure::Said) }
+}
+
+/// Restores every member, in one pass.
+fn whole(container: &Container, extraction: &mut Extraction<'_>) -> Result<()> {
+    let mut reader = reader(container, 0)?;
+    while let Some(entry) = reader.next().map_err(|error| container.named(error))? {
+        let next = entry.next();
+        extraction.member(entry, &mut reader)?;
+        reader.go_to(next)?;
+    }
+    Ok(())
+}
+
+/// The members that the patterns mean, and which patterns meant any.
+fn choose(
+    container: &Container,
+    patterns: &Patterns,
+    quiet: bool,
+    cancel: &Cancel,
+) -> Result<(Vec<Member>, Vec<bool>)> {
+    let mut chosen = Vec::new();
+    let mut matched = vec![false; patterns.len()];
+    each_member(container, quiet, cancel, &mut |member| {
+        let meaning = patterns.meaning(&member.path);
+        if !meaning.is_empty() {
+            meaning.into_iter().for_each(|number| matched[number] = true);
+            chosen.push(member);
+        }
+        Ok(())
+    })?;
+    Ok((chosen, matched))
+}
+
+/// Restores the members chosen. A hard link to one that isn't among them brings its bytes along.
+fn some(
+    container: &Container,
+    chosen: Vec<Member>,
+    quiet: bool,
+    cancel: &Cancel,
+    extraction: &mut Extraction<'_>,
+) -> Result<()> {
+    let paths: HashSet<&[u8]> = chosen.iter().map(|member| member.path.as_slice()).collect();
+    let wanted: HashSet<&[u8]> = chosen
+        .iter()
+        .filter(|member| member.kind == MemberKind::HardLink)
+        .map(|member| member.link.as_slice())
+        .filter(|link| !paths.contains(link))
+        .collect();
+    let mut linked: HashMap<Vec<u8>, Member> = HashMap::new();
+    if !wanted.is_empty() {
+        each_member(container, quiet, cancel, &mut |member| {
+            if member.kind == MemberKind::Regular && wanted.contains(member.path.as_slice()) {
+                linked.insert(member.path.clone(), member);
+            }
+            Ok(())
+        })?;
+    }
+    // The first link to a member that wasn't chosen becomes the file that the others link to.
+    let mut stands_for: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    let mut reader = reader(container, 0)?;
+    for member in &chosen {
+        let mut found = entry(container, &mut reader, member)?;
+        if let Some(first) = stands_for.get(&member.link) {
+            found.member.link.clone_from(first);
+        } else if let Some(file) = linked.get(&member.link) {
+            let file = entry(container, &mut reader, file)?;
+            stands_for.insert(member.link.clone(), member.path.clone());
+            found = Entry::named(file, member.path.clone());
+        }
+        extraction.member(found, &mut reader)?;
+    }
+    Ok(())
+}

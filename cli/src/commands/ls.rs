@@ -1,0 +1,187 @@
+//! `ringpack ls`.
+
+use std::fmt::Write as _;
+use std::io::{BufWriter, IsTerminal, Write, stdout};
+use std::process::ExitCode;
+
+use ringpack::members::{Member, MemberKind};
+use ringpack::read::Container;
+use ringpack::ring::os::OsDisk;
+use ringpack::{Cancel, Error, ErrorKind};
+use serde::Serialize;
+
+use super::archive::each_member;
+use crate::args;
+use crate::exit::Failure;
+use crate::message;
+use crate::tree::select::Patterns;
+use crate::tree::when;
+
+/// A member as programs read it.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    message_type: &'static str,
+    path: &'a str,
+    /// The path's bytes, where they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    kind: MemberKind,
+    size: u64,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    mtime: i64,
+    mtime_ns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'a str>,
+    header_offset: u64,
+    data_offset: u64,
+}
+
+pub(crate) fn run(args: &args::Ls, cancel: &Cancel) -> Result<ExitCode, Failure> {
+    let patterns = Patterns::new(&args.patterns).map_err(Failure::Usage)?;
+    let container = Container::open(&OsDisk, &args.input, false)?;
+    let watched = stdout().is_terminal();
+    let mut out = BufWriter::new(stdout());
+    let mut matched = vec![false; patterns.len()];
+    each_member(&container, args.quiet, cancel, &mut |member| {
+        let meaning = patterns.meaning(&member.path);
+        if meaning.is_empty() && !patterns.is_empty() {
+            return Ok(());
+        }
+        meaning.into_iter().for_each(|number| matched[number] = true);
+        let line = match (args.json, args.long) {
+            (true, _) => json(&member)?,
+            (false, true) => long(&member, watched),
+            (false, false) => shown(&name(&member), watched),
+        };
+        out.write_all(&line).and_then(|()| out.write_all(b"\n")).map_err(failed)
+    })?;
+    out.flush().map_err(failed)?;
+    Ok(unmatched(&patterns, &matched))
+}
+
+/// Says which patterns matched nothing; the code says whether any did.
+pub(super) fn unmatched(patterns: &Patterns, matched: &[bool]) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for (number, _) in matched.iter().enumerate().filter(|&(_, &found)| !found) {
+        message::error(&format!("{}: matches no member", patterns.typed(number)));
+        code = ExitCode::from(crate::exit::FAILURE);
+    }
+    code
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::from_io(ErrorKind::Output, "cannot write", error).at("standard output")
+}
+
+/// Its path, a directory's with a slash at the end.
+fn name(member: &Member) -> Vec<u8> {
+    let mut name = member.path.clone();
+    if member.kind == MemberKind::Directory {
+        name.push(b'/');
+    }
+    name
+}
+
+/// A name as it is; but to a terminal without what would command it.
+fn shown(name: &[u8], watched: bool) -> Vec<u8> {
+    if !watched {
+        return name.to_vec();
+    }
+    let mut text = String::new();
+    for part in name.utf8_chunks() {
+        for letter in part.valid().chars() {
+            match letter.is_control() {
+                true => text.extend(letter.escape_default()),
+                false => text.push(letter),
+            }
+        }
+        for byte in part.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text.into_bytes()
+}
+
+fn long(member: &Member, watched: bool) -> Vec<u8> {
+    let Member { mode, uid, gid, size, mtime, .. } = *member;
+    let (mode, owner) = (permissions(member.kind, mode), format!("{uid}/{gid}"));
+    let mut line = format!("{mode} {owner:>11} {size:>12} {} ", when::shown(mtime)).into_bytes();
+    line.extend(shown(&name(member), watched));
+    if !member.link.is_empty() {
+        let arrow = if member.kind == MemberKind::HardLink { " link to " } else { " -> " };
+        line.extend(arrow.bytes());
+        line.extend(shown(&member.link, watched));
+    }
+    line
+}
+
+/// Kind and permissions as `ls -l` has them.
+fn permissions(kind: MemberKind, mode: u32) -> String {
+    let mut text = String::new();
+    text.push(match kind {
+        MemberKind::Regular => '-',
+        MemberKind::Directory => 'd',
+        MemberKind::Symlink => 'l',
+        MemberKind::HardLink => 'h',
+        MemberKind::Fifo => 'p',
+        MemberKind::CharDevice => 'c',
+        MemberKind::BlockDevice => 'b',
+    });
+    // Setuid, setgid and sticky show in place of the three x.
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+fn json(member: &Member) -> Result<Vec<u8>, Error> {
+    let path = String::from_utf8_lossy(&member.path);
+    let link = String::from_utf8_lossy(&member.link);
+    let is_text = std::str::from_utf8(&member.path).is_ok();
+    let hex = || member.path.iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = Line {
+        message_type: "member",
+        path: &path,
+        path_hex: (!is_text).then(hex),
+        kind: member.kind,
+        size: member.size,
+        mode: format!("{:04o}", member.mode),
+        uid: member.uid,
+        gid: member.gid,
+        mtime: member.mtime,
+        mtime_ns: member.mtime_ns,
+        link: Some(&*link).filter(|link| !link.is_empty()),
+        header_offset: member.header_offset,
+        data_offset: member.data_offset,
+    };
+    serde_json::to_vec(&line).map_err(|error| failed(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_as_ls_has_them() {
+        assert_eq!(permissions(MemberKind::Regular, 0o644), "-rw-r--r--");
+        assert_eq!(permissions(MemberKind::Regular, 0o4755), "-rwsr-xr-x");
+        assert_eq!(permissions(MemberKind::Directory, 0o1777), "drwxrwxrwt");
+        assert_eq!(permissions(MemberKind::Directory, 0o2640), "drw-r-S---");
+    }
+
+    #[test]
+    fn a_terminal_is_not_commanded() {
+        assert_eq!(shown(b"a\x1b[2Jb\xFF\xC3\xA4", true), r"a\u{1b}[2Jb\xffä".as_bytes());
+        assert_eq!(shown(b"a\x1b", false), b"a\x1b");
+    }
+}

@@ -1,0 +1,362 @@
+//! A directory as a tar stream.
+//!
+//! Directories are entered by their open parents and nothing is followed, so what is packed lies in
+//! the tree whatever becomes of names meanwhile. A file is held open while it is read, and compared
+//! with what it was before; so is a directory. What vanished, shrank, grew or was written to is an
+//! error, as it is for a single file: the archive would be of a state that never was.
+//!
+//! Names are taken in the order of their bytes, so the same tree gives the same stream.
+
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User};
+use ringpack::members::{Member, MemberKind, MemberList};
+use ringpack::{Error, ErrorKind, Result};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::select::Patterns;
+use super::write::{Beside, TarStream};
+use super::{holes, xattrs};
+
+/// Bytes of a file read at a time.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// What is packed of a tree, and how.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// The tree.
+    pub(crate) root: PathBuf,
+    /// Its name in the archive.
+    pub(crate) name: Vec<u8>,
+    /// What is left out.
+    pub(crate) exclude: Patterns,
+    /// Whether names are taken in the order of their bytes.
+    pub(crate) sorted: bool,
+    /// Whether directories on other file systems are left empty.
+    pub(crate) one_file_system: bool,
+    /// Whether names of users and groups are left out.
+    pub(crate) numeric_owner: bool,
+    /// The time of modification of everything.
+    pub(crate) mtime: Option<i64>,
+    /// The latest time of modification.
+    pub(crate) mtime_max: Option<i64>,
+}
+
+/// What a walk came to.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    /// The archive's members.
+    pub(crate) members: MemberList,
+    /// What a person should know of.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Walk {
+    /// Writes the tree to `out` as a tar stream.
+    ///
+    /// # Errors
+    /// `Input` where something can't be read, `InputChanged` where it changed while it was read,
+    /// and `OutputClosed` where nobody reads the stream any more.
+    pub(crate) fn write(&self, out: impl io::Write) -> Result<Walked> {
+        let out = BufWriter::with_capacity(PIECE_BYTES, out);
+        let mut walking = Walking {
+            walk: self,
+            stream: TarStream::new(out),
+            names: HashMap::new(),
+            users: HashMap::new(),
+            groups: HashMap::new(),
+            warnings: Vec::new(),
+            piece: vec![0; PIECE_BYTES],
+        };
+        walking.tree()?;
+        let members = walking.stream.end().map_err(closed)?;
+        Ok(Walked { members, warnings: walking.warnings })
+    }
+}
+
+/// A directory that is being gone through.
+struct Level {
+    open: OwnedFd,
+    status: Stat,
+    /// Its name in the archive.
+    path: Vec<u8>,
+    /// Names not taken yet, the next one last.
+    left: Vec<CString>,
+}
+
+struct Walking<'a, W: io::Write> {
+    walk: &'a Walk,
+    stream: TarStream<W>,
+    /// The first name of each file that has several, by device and inode.
+    names: HashMap<(u64, u64), Vec<u8>>,
+    users: HashMap<u32, Option<String>>,
+    groups: HashMap<u32, Option<String>>,
+    warnings: Vec<String>,
+    piece: Vec<u8>,
+}
+
+impl<W: io::Write> Walking<'_, W> {
+    fn tree(&mut self) -> Result<()> {
+        let walk = self.walk;
+        // The tree itself may be named by a link; within it none is followed.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = rustix::fs::open(&walk.root, flags, Mode::empty())
+            .map_err(|error| self.failed("cannot open", error, &walk.name))?;
+        let status = fstat(&open).map_err(|error| self.failed("cannot open", error, &walk.name))?;
+        let device = status.st_dev;
+        let mut levels = vec![self.enter(open, status, walk.name.clone())?];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.left.pop() else {
+                let done = levels.pop().expect("it is the last");
+                self.check_unchanged(&done.open, &done.status, &done.path)?;
+                continue;
+            };
+            let path = [level.path.as_slice(), b"/", name.as_bytes()].concat();
+            let within = path.get(walk.name.len() + 1..).unwrap_or_default();
+            if walk.exclude.exclude(within) {
+                continue;
+            }
+            let status = statat(&level.open, &name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| self.failed("cannot look at", error, &path))?;
+            match FileType::from_raw_mode(status.st_mode) {
+                FileType::Directory => {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+                    let open = self.open(level, &name, flags, &status, &path)?;
+                    let level = self.enter(open, status, path)?;
+                    if !walk.one_file_system || status.st_dev == device {
+                        levels.push(level);
+                    }
+                }
+                FileType::RegularFile => self.file(level, &name, &status, path)?,
+                FileType::Symlink => {
+                    let link = readlinkat(&level.open, &name, Vec::new())
+                        .map_err(|error| self.failed("cannot read the link", error, &path))?;
+                    let link = link.into_bytes();
+                    let member = self.described(MemberKind::Symlink, &status, path);
+                    self.put_member(Member { link, ..member }, Beside::default())?;
+                }
+                FileType::Fifo => self.special(MemberKind::Fifo, &status, path)?,
+                FileType::CharacterDevice => {
+                    self.special(MemberKind::CharDevice, &status, path)?;
+                }
+                FileType::BlockDevice => self.special(MemberKind::BlockDevice, &status, path)?,
+                _ => {
+                    let name = self.shown(&path);
+                    let what = "is a socket, which an archive can't hold: left out";
+                    self.warnings.push(format!("{}: {what}", name.display()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what a directory has under a name, and makes sure that it is what was looked at.
+    fn open(
+        &self,
+        level: &Level,
+        name: &CString,
+        flags: OFlags,
+        status: &Stat,
+        path: &[u8],
+    ) -> Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let open = openat(&level.open, name, flags, Mode::empty())
+            .map_err(|error| self.failed("cannot open", error, path))?;
+        let now = fstat(&open).map_err(|error| self.failed("cannot open", error, path))?;
+        if (now.st_dev, now.st_ino) != (status.st_dev, status.st_ino) {
+            return Err(self.changed("was replaced while it was read", path));
+        }
+        Ok(open)
+    }
+
+    /// Writes a directory's own header and reads the names in it.
+    fn enter(&mut self, open: OwnedFd, status: Stat, path: Vec<u8>) -> Result<Level> {
+        let xattrs = xattrs::of(&open)
+            .map_err(|error| self.failed("cannot read the attributes of", error, &path))?;
+        let member = self.described(MemberKind::Directory, &status, path.clone());
+        self.put_member(member, Beside { xattrs, ..Beside::default() })?;
+        let failed = |error| self.failed("cannot list", error, &path);
+        let mut left = Vec::new();
+        for entry in Dir::read_from(&open).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_owned();
+            if name.as_bytes() != b"." && name.as_bytes() != b".." {
+                left.push(name);
+            }
+        }
+        if self.walk.sorted {
+            left.sort_unstable();
+        }
+        left.reverse();
+        Ok(Level { open, status, path, left })
+    }
+
+    fn file(&mut self, level: &Level, name: &CString, status: &Stat, path: Vec<u8>) -> Result<()> {
+        let identity = (status.st_dev, status.st_ino);
+        if status.st_nlink > 1 {
+            if let Some(first) = self.names.get(&identity) {
+                let link = first.clone();
+                let member = self.described(MemberKind::HardLink, status, path);
+                return self.put_member(Member { link, ..member }, Beside::default());
+            }
+            self.names.insert(identity, path.clone());
+        }
+        let open = self.open(level, name, OFlags::RDONLY | OFlags::NOFOLLOW, status, &path)?;
+        let file = File::from(open);
+        let failed = |what, error| self.failed(what, error, &path);
+        let before = fstat(&file).map_err(|error| failed("cannot look at", error))?;
+        let xattrs =
+            xattrs::of(&file).map_err(|error| failed("cannot read the attributes of", error))?;
+        let size = u64::try_from(before.st_size).unwrap_or(0);
+        let sparse = u64::try_from(before.st_blocks).is_ok_and(|blocks| blocks * 512 < size);
+        let pieces = match sparse {
+            true => holes::data_pieces(&file, size)
+                .map_err(|error| failed("cannot look for holes in", error))?,
+            false => None,
+        };
+        let stored = pieces.as_ref().map_or(size, |all| all.iter().map(|(_, len)| len).sum());
+        let member = self.described(MemberKind::Regular, &before, path.clone());
+        let all = pieces.clone().unwrap_or_else(|| vec![(0, size)]);
+        self.put_member(
+            Member { size, stored, ..member },
+            Beside { xattrs, pieces, ..Beside::default() },
+        )?;
+        for (offset, len) in all {
+            self.bytes(&file, offset, len, &path)?;
+        }
+        self.stream.pad().map_err(closed)?;
+        self.check_unchanged(&file, &before, &path)
+    }
+
+    /// Writes a piece of a file.
+    fn bytes(&mut self, file: &File, mut offset: u64, len: u64, path: &[u8]) -> Result<()> {
+        let end = offset + len;
+        while offset < end {
+            let step = (end - offset).min(PIECE_BYTES as u64) as usize;
+            let read = match file.read_at(&mut self.piece[..step], offset) {
+                Ok(0) => return Err(self.changed("shrank while it was read", path)),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let error = Error::from_io(ErrorKind::Input, "cannot read", error);
+                    return Err(error.at(self.shown(path)).offset(offset));
+                }
+            };
+            self.stream.put(&self.piece[..read]).map_err(closed)?;
+            offset += read as u64;
+        }
+        Ok(())
+    }
+
+    fn check_unchanged(
+        &self,
+        open: impl std::os::fd::AsFd,
+        then: &Stat,
+        path: &[u8],
+    ) -> Result<()> {
+        let now = fstat(open).map_err(|error| self.failed("cannot look again at", error, path))?;
+        let what = match now.st_size.cmp(&then.st_size) {
+            std::cmp::Ordering::Less => "shrank while it was read",
+            std::cmp::Ordering::Greater => "grew while it was read",
+            std::cmp::Ordering::Equal
+                if (now.st_mtime, now.st_mtime_nsec) != (then.st_mtime, then.st_mtime_nsec) =>
+            {
+                "was written to while it was read"
+            }
+            std::cmp::Ordering::Equal => return Ok(()),
+        };
+        Err(self.changed(what, path))
+    }
+
+    fn special(&mut self, kind: MemberKind, status: &Stat, path: Vec<u8>) -> Result<()> {
+        let device = (rustix::fs::major(status.st_rdev), rustix::fs::minor(status.st_rdev));
+        let member = self.described(kind, status, path);
+        self.put_member(member, Beside { device, ..Beside::default() })
+    }
+
+    /// A member as its status has it.
+    fn described(&self, kind: MemberKind, status: &Stat, path: Vec<u8>) -> Member {
+        let (mut mtime, mut mtime_ns) = (status.st_mtime, status.st_mtime_nsec as u32);
+        if let Some(fixed) = self.walk.mtime {
+            (mtime, mtime_ns) = (fixed, 0);
+        }
+        if let Some(latest) = self.walk.mtime_max
+            && (mtime, mtime_ns) > (latest, 0)
+        {
+            (mtime, mtime_ns) = (latest, 0);
+        }
+        Member {
+            kind,
+            path,
+            link: Vec::new(),
+            mode: status.st_mode & 0o7777,
+            uid: status.st_uid,
+            gid: status.st_gid,
+            mtime,
+            mtime_ns,
+            size: 0,
+            stored: 0,
+            header_offset: 0,
+            data_offset: 0,
+        }
+    }
+
+    /// Writes a member's headers, with the names of its owners.
+    fn put_member(&mut self, member: Member, beside: Beside<'_>) -> Result<()> {
+        let (uid, gid) = (member.uid, member.gid);
+        let mut beside = beside;
+        if !self.walk.numeric_owner {
+            let user = |_: &u32| User::from_uid(Uid::from_raw(uid)).ok().flatten();
+            let group = |_: &u32| Group::from_gid(Gid::from_raw(gid)).ok().flatten();
+            let names = self.users.entry(uid).or_insert_with_key(|it| user(it).map(|it| it.name));
+            beside.user = names.as_deref();
+            let names = self.groups.entry(gid).or_insert_with_key(|it| group(it).map(|it| it.name));
+            beside.group = names.as_deref();
+        }
+        let path = member.path.clone();
+        self.stream.member(member, &beside).map_err(|error| match error.downcast::<Error>() {
+            Ok(refused) => refused.at(shown(self.walk, &path)),
+            Err(error) => closed(error),
+        })
+    }
+
+    /// Where it stands, for people.
+    fn shown(&self, path: &[u8]) -> PathBuf {
+        shown(self.walk, path)
+    }
+
+    fn failed(&self, what: &'static str, error: Errno, path: &[u8]) -> Error {
+        match error {
+            Errno::NOENT | Errno::LOOP | Errno::NOTDIR if path != self.walk.name => {
+                self.changed("vanished or was replaced while it was read", path)
+            }
+            error => Error::from_io(ErrorKind::Input, what, error.into()).at(self.shown(path)),
+        }
+    }
+
+    fn changed(&self, what: &'static str, path: &[u8]) -> Error {
+        Error::new(ErrorKind::InputChanged, what)
+            .at(self.shown(path))
+            .hint("stop what writes to it, leave it out with --exclude, or pack a snapshot")
+    }
+}
+
+fn shown(walk: &Walk, path: &[u8]) -> PathBuf {
+    let within = path.get(walk.name.len() + 1..).unwrap_or_default();
+    if within.is_empty() {
+        return walk.root.clone();
+    }
+    walk.root.join(Path::new(OsStr::from_bytes(within)))
+}
+
+/// Nobody reads the stream any more: whoever did says why.
+fn closed(error: io::Error) -> Error {
+    Error::from_io(ErrorKind::OutputClosed, "the archive can't be written on", error)
+}

@@ -1,0 +1,71 @@
+//! Extended attributes: which are packed, and which are restored.
+//!
+//! Packed are those of the user, file capabilities, POSIX ACLs and `trusted`; what a security
+//! module of the machine keeps for itself (SELinux, IMA, EVM) is not the file's own.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+use rustix::io::{Errno, Result};
+
+/// A name and its value.
+pub(super) type Xattr = (Vec<u8>, Vec<u8>);
+
+fn is_packed(name: &[u8]) -> bool {
+    name.starts_with(b"user.") || is_privileged(name)
+}
+
+/// Whether it gives rights, and so isn't restored unless that was asked for.
+pub(super) fn is_privileged(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.")
+        || name.starts_with(b"system.posix_acl_")
+        || name == b"security.capability"
+}
+
+/// Those of an open file or directory, in the order of their names.
+pub(super) fn of(file: impl AsFd) -> Result<Vec<Xattr>> {
+    let file = file.as_fd();
+    let list = match whole(|buf| flistxattr(file, buf)) {
+        Ok(list) => list,
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let names = list.split(|&byte| byte == 0).filter(|name| is_packed(name));
+    let mut found = Vec::new();
+    for name in names {
+        match whole(|buf| fgetxattr(file, name, buf)) {
+            Ok(value) => found.push((name.to_vec(), value)),
+            // Removed meanwhile, or not for this user to read.
+            Err(Errno::NODATA | Errno::PERM) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Gives an open file or directory an attribute; `false` where the file system has none such, or
+/// refuses it.
+pub(super) fn set(file: impl AsFd, (name, value): &Xattr) -> Result<bool> {
+    match fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::INVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a call gives that says how long it is only once the room is enough.
+fn whole(mut call: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<Vec<u8>> {
+    let mut buf = vec![0; 256];
+    loop {
+        match call(&mut buf) {
+            Ok(len) => {
+                buf.truncate(len);
+                return Ok(buf);
+            }
+            // 64 KiB is the most that Linux gives.
+            Err(Errno::RANGE) if buf.len() < 1 << 17 => buf.resize(buf.len() * 4, 0),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Archives that try to leave the directory they are restored in, or to give rights: each is
+//! refused or restored harmlessly, and what lies outside stays as it was.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use support::{fail, is_root, names, ringpack, run, run_with_input, skip, succeed};
+use tar::{EntryType, Header};
+
+const INPUT: i32 = 3;
+const DAMAGED: i32 = 6;
+const OUTPUT: i32 = 8;
+const VICTIM: &[u8] = b"what must stay as it is";
+
+/// A member: kind, path, link, mode, and bytes.
+type Crafted<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
+
+fn put_name(field: &mut [u8; 100], name: &str) {
+    field[..name.len()].copy_from_slice(name.as_bytes());
+}
+
+fn crafted(members: &[Crafted<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for &(kind, path, link, mode, content) in members {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(content.len() as u64);
+        header.set_device_major(1).unwrap();
+        header.set_device_minor(3).unwrap();
+        let gnu = header.as_gnu_mut().unwrap();
+        put_name(&mut gnu.name, path);
+        put_name(&mut gnu.linkname, link);
+        header.set_cksum();
+        bytes.extend(header.as_bytes());
+        bytes.extend(content);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    bytes.extend([0; 1024]);
+    bytes
+}
+
+/// A folder with `victim` and `outside/`, a `target` to restore in, and `in.zst` of an archive.
+fn folder(archive: &[u8]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("victim"), VICTIM).unwrap();
+    fs::set_permissions(path("victim"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::create_dir(path("outside")).unwrap();
+    fs::create_dir(path("target")).unwrap();
+    let mut pack = ringpack(["pack", "-", "-o", "in.zst"]);
+    let packed = run_with_input(pack.current_dir(folder.path()), archive);
+    assert!(packed.status.success());
+    folder
+}
+
+fn check_outside(folder: &Path, what: &str) {
+    assert_eq!(fs::read(folder.join("victim")).unwrap(), VICTIM, "{what}");
+    let victim = fs::metadata(folder.join("victim")).unwrap();
+    assert_eq!((victim.mode() & 0o7777, victim.nlink()), (0o640, 1), "{what}");
+    assert_eq!(names(&folder.join("outside")), [""; 0], "{what}");
+    assert_eq!(names(folder), ["in.zst", "outside", "target", "victim"], "{what}");
+}
+
+const FILE: EntryType = EntryType::Regular;
+const LINK: EntryType = EntryType::Link;
+const SYMLINK: EntryType = EntryType::Symlink;
+const FOLDER: EntryType = EntryType::Directory;
+
+#[test]
+fn paths_that_leave_the_target_are_refused() {
+    let table: &[(&str, &[Crafted<'_>])] = &[
+        ("a parent", &[(FILE, "../victim", "", 0o644, b"bad")]),
+        ("a parent within", &[(FILE, "a/../../victim", "", 0o644, b"bad")]),
+        ("a new file above", &[(FILE, "../outside/new", "", 0o644, b"bad")]),
+        ("a folder above", &[(FOLDER, "../outside/new", "", 0o755, b"")]),
+        ("a link above", &[(SYMLINK, "../outside/new", "x", 0o777, b"")]),
+        ("an absolute name", &[(FILE, "/tmp/ringpack-hostile", "", 0o644, b"bad")]),
+        (
+            "through a link to a folder",
+            &[(SYMLINK, "l", "../outside", 0o777, b""), (FILE, "l/new", "", 0o644, b"bad")],
+        ),
+        (
+            "through a link to the parent",
+            &[(SYMLINK, "l", "..", 0o777, b""), (FILE, "l/victim", "", 0o644, b"bad")],
+        ),
+        (
+            "through two links",
+            &[
+                (FOLDER, "d", "", 0o755, b""),
+                (SYMLINK, "d/l", "../..", 0o777, b""),
+                (SYMLINK, "m", "d/l", 0o777, b""),
+                (FILE, "m/victim", "", 0o644, b"bad"),
+            ],
+        ),
+        (
+            "a folder over a link",
+            &[(SYMLINK, "l", "../outside", 0o777, b""), (FOLDER, "l", "", 0o700, b"")],
+        ),
+        ("a hard link above", &[(LINK, "h", "../victim", 0o644, b"")]),
+        ("a hard link to an absolute name", &[(LINK, "h", "/etc/passwd", 0o644, b"")]),
+        (
+            "a hard link through a link",
+            &[(SYMLINK, "l", "..", 0o777, b""), (LINK, "h", "l/victim", 0o644, b"")],
+        ),
+        (
+            "a hard link to a link, written through",
+            &[
+                (SYMLINK, "l", "../victim", 0o777, b""),
+                (LINK, "h", "l", 0o644, b""),
+                (FILE, "h", "", 0o644, b"bad"),
+            ],
+        ),
+    ];
+    for (what, members) in table {
+        let folder = folder(&crafted(members));
+        for options in [&["-x"][..], &["-f", "--same-permissions", "--member=*"]] {
+            let what = format!("{what}, {options:?}");
+            let mut unpack = ringpack(["unpack", "in.zst", "-o", "target"]);
+            let said = fail(unpack.args(options).current_dir(folder.path()), OUTPUT);
+            assert!(said.contains("target/"), "{what}: {said}");
+            check_outside(folder.path(), &what);
+            fs::remove_dir_all(folder.path().join("target")).unwrap();
+            fs::create_dir(folder.path().join("target")).unwrap();
+        }
+    }
+    assert!(!Path::new("/tmp/ringpack-hostile").exists());
+}
+
+/// A link's own target may be anything: it is never followed, and written over, not through.
+#[test]
+fn a_file_over_a_link_replaces_the_link() {
+    let members =
+        [(SYMLINK, "l", "../victim", 0o777, &b""[..]), (FILE, "l", "", 0o604, b"instead")];
+    let folder = folder(&crafted(&members));
+    let args = ["unpack", "-x", "-f", "in.zst", "-o", "target"];
+    succeed(ringpack(args).current_dir(folder.path()));
+    let found = folder.path().join("target/l");
+    assert!(fs::symlink_metadata(&found).unwrap().is_file());
+    assert_eq!(fs::read(found).unwrap(), b"instead");
+    check_outside(folder.path(), "a file over a link");
+}
+
+/// Links that stand in the target before anything is restored.
+#[test]
+fn links_in_the_target_are_not_followed() {
+    let file = crafted(&[(FILE, "d/new", "", 0o644, b"bad")]);
+    let same = crafted(&[(FILE, "victim", "", 0o644, b"bad")]);
+    let over = crafted(&[(FOLDER, "d", "", 0o700, b"")]);
+    for (what, archive, name, link, code) in [
+        ("a folder's name", &file, "d", "../outside", OUTPUT),
+        ("a folder itself", &over, "d", "../outside", OUTPUT),
+        ("a file's name", &same, "victim", "../victim", 0),
+    ] {
+        let folder = folder(archive);
+        let at = folder.path().join("target").join(name);
+        symlink(link, &at).unwrap();
+        let args = ["unpack", "-x", "-f", "in.zst", "-o", "target"];
+        let output = run(ringpack(args).current_dir(folder.path()));
+        assert_eq!(output.status.code(), Some(code), "{what}");
+        assert_eq!(fs::symlink_metadata(&at).unwrap().is_symlink(), code != 0, "{what}");
+        check_outside(folder.path(), what);
+    }
+}
+
+#[test]
+fn no_rights_are_given() {
+    let members = [
+        (FILE, "setuid", "", 0o6755, &b"x"[..]),
+        (FOLDER, "sticky", "", 0o3777, b""),
+        (EntryType::Char, "null", "", 0o666, b""),
+        (EntryType::Block, "disk", "", 0o666, b""),
+    ];
+    let folder = folder(&crafted(&members));
+    let args = ["unpack", "-x", "in.zst", "-o", "target"];
+    succeed(ringpack(args).current_dir(folder.path()));
+    let target = folder.path().join("target");
+    assert_eq!(names(&target), ["setuid", "sticky"]);
+    for (name, mode) in [("setuid", 0o755), ("sticky", 0o777)] {
+        let found = fs::metadata(target.join(name)).unwrap();
+        assert_eq!(found.mode() & 0o7777, mode, "{name}");
+    }
+    if !is_root() {
+        return skip("hostile_archives::no_rights_are_given", "device nodes need root");
+    }
+    succeed(ringpack(args).args(["-f", "--devices"]).current_dir(folder.path()));
+    assert_eq!(names(&target), ["disk", "null", "setuid", "sticky"]);
+}
+
+/// What no tar writes: each ends with an error, soon, in little memory.
+#[test]
+fn headers_that_make_no_sense_are_refused() {
+    let header = |change: &dyn Fn(&mut Header)| {
+        let mut bytes = crafted(&[(FILE, "a", "", 0o644, b"x")]);
+        let mut header = Header::new_old();
+        header.as_mut_bytes().copy_from_slice(&bytes[..512]);
+        change(&mut header);
+        header.set_cksum();
+        bytes[..512].copy_from_slice(header.as_bytes());
+        bytes
+    };
+    let long = |kind, len: u64| {
+        let mut bytes = header(&|header| {
+            header.set_entry_type(kind);
+            header.set_size(len);
+        });
+        bytes.truncate(512);
+        bytes.resize(512 + 20_000_000, b'n');
+        bytes
+    };
+    let sparse = |pieces: &[(u64, u64)], real: u64| {
+        header(&|header| {
+            header.set_entry_type(EntryType::GNUSparse);
+            let gnu = header.as_gnu_mut().unwrap();
+            gnu.set_real_size(real);
+            for (place, &(offset, len)) in gnu.sparse.iter_mut().zip(pieces) {
+                place.set_offset(offset);
+                place.set_length(len);
+            }
+        })
+    };
+    let mut flipped = crafted(&[(FILE, "a", "", 0o644, b"x"), (FILE, "b", "", 0o644, b"x")]);
+    flipped[1024] ^= 1;
+    let mut cut = crafted(&[(FILE, "a", "", 0o644, &[7; 5000])]);
+    cut.truncate(3000);
+    let table = [
+        ("no archive", b"some text that is no archive at all".repeat(50), INPUT),
+        ("a flipped bit", flipped, DAMAGED),
+        ("cut short", cut, DAMAGED),
+        ("a size past all sense", header(&|it| it.set_size(u64::MAX)), DAMAGED),
+        ("no path", header(&|it| it.as_gnu_mut().unwrap().name = [0; 100]), DAMAGED),
+        ("a long name", long(EntryType::GNULongName, 15_000_000), DAMAGED),
+        ("a vast name", long(EntryType::GNULongName, u64::MAX), DAMAGED),
+        ("a vast header", long(EntryType::XHeader, 19_000_000), DAMAGED),
+        ("records that are none", long(EntryType::XHeader, 512), DAMAGED),
+        ("a map out of order", sparse(&[(512, 1), (0, 0)], 1000), DAMAGED),
+        ("a map past the end", sparse(&[(512, 1)], 100), DAMAGED),
+        ("a map that overflows", sparse(&[(u64::MAX, 1)], u64::MAX), DAMAGED),
+        ("a map of more than there is", sparse(&[(0, 600)], 1000), DAMAGED),
+    ];
+    for (what, archive, code) in table {
+        let folder = folder(&archive);
+        for args in [&["unpack", "-x", "in.zst", "-o", "target"][..], &["ls", "in.zst"]] {
+            let output = run(ringpack(args).current_dir(folder.path()));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            // A file that is cut short still has a header to list.
+            if what == "cut short" && args[0] == "ls" {
+                continue;
+            }
+            assert_eq!(output.status.code(), Some(code), "{what}, {args:?}: {stderr}");
+        }
+        check_outside(folder.path(), what);
+        assert!(names(&folder.path().join("target")).iter().all(|name| name == "a"), "{what}");
+    }
+}
