@@ -12,8 +12,8 @@ use crate::size;
 /// `ringpack pack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pack {
-    /// Files, block devices, FIFOs or directories to pack, each by itself; - is standard input [with
-    /// --from-command: the command and its arguments]
+    /// Files, block devices, FIFOs or directories to pack, each by itself; - is standard input
+    /// [with --from-command: the command and its arguments]
     #[arg(id = "input", required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     /// Container to write, of one input [default: INPUT.zst, DIRECTORY.tar.zst; standard output if
