@@ -344,3 +344,50 @@ fn on_a_terminal(folder: &Path, args: &str) -> (Option<i32>, String) {
     let shown = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     (output.status.code(), shown)
 }
+
+#[test]
+fn many_small_inputs_run_side_by_side_and_one_that_fails_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let here = |args: &[&str]| run(ringpack(args.iter().copied()).current_dir(folder));
+    let names: Vec<String> = (0..60).map(|number| format!("in {number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        // Among the small ones, one that isn't, and one of nothing.
+        let len = if number == 20 { 9 << 20 } else { number * 1_000 };
+        fs::write(folder.join(name), content(len, number as u64)).unwrap();
+    }
+    fs::remove_file(folder.join("in 33")).unwrap();
+    let mut args = vec!["pack", "--json"];
+    args.extend(names.iter().map(String::as_str));
+    let output = here(&args);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let told = support::schema::messages(&output.stdout);
+    let count = |kind: &str| told.iter().filter(|it| it["message_type"] == kind).count();
+    assert_eq!((count("summary"), count("error"), told.len()), (59, 1, 60));
+    for (number, name) in names.iter().enumerate().filter(|&(number, _)| number != 33) {
+        let alone = format!("{number} alone");
+        succeed(ringpack(["pack", name, "-o", &alone]).current_dir(folder));
+        let alone = fs::read(folder.join(alone)).unwrap();
+        assert_same(&fs::read(folder.join(format!("{name}.zst"))).unwrap(), &alone, name);
+    }
+    // What was packed once is refused, each by itself; with -f each is replaced.
+    fs::write(folder.join("in 33"), b"here again").unwrap();
+    assert_eq!(here(&args).status.code(), Some(7));
+    assert!(folder.join("in 33.zst").exists(), "the others' failures stopped it");
+    args.push("-f");
+    assert_eq!(here(&args).status.code(), Some(0));
+    let mut back: Vec<String> = names.iter().map(|name| format!("{name}.zst")).collect();
+    back.splice(0..0, ["unpack", "-f", "-T", "3"].map(str::to_owned));
+    for name in &names {
+        fs::rename(folder.join(name), folder.join(format!("{name} kept"))).unwrap();
+    }
+    let back: Vec<&str> = back.iter().map(String::as_str).collect();
+    assert_eq!(here(&back).status.code(), Some(0));
+    for name in &names {
+        let kept = fs::read(folder.join(format!("{name} kept"))).unwrap();
+        assert_same(&fs::read(folder.join(name)).unwrap(), &kept, name);
+    }
+    // Into a pipe they come one after the other, in the order named.
+    let both = here(&["unpack", "-c", "in 5.zst", "in 4.zst"]).stdout;
+    assert_same(&both, &[content(5_000, 5), content(4_000, 4)].concat(), "in order");
+}

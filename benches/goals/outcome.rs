@@ -164,12 +164,13 @@ mod tests {
 
     #[test]
     fn a_bound_is_from_below_or_from_above_or_none() {
-        let pairs = [(90.0, 100.0), (94.0, 100.0)];
+        // Halves and quarters, whose median is what it looks like.
+        let pairs = [(0.75, 1.0), (1.25, 1.0)];
         for (bound, reached) in [
-            (Bound::AtLeast(0.92), Some(true)),
-            (Bound::AtLeast(0.93), Some(false)),
-            (Bound::AtMost(0.92), Some(true)),
-            (Bound::AtMost(0.91), Some(false)),
+            (Bound::AtLeast(1.0), Some(true)),
+            (Bound::AtLeast(1.01), Some(false)),
+            (Bound::AtMost(1.0), Some(true)),
+            (Bound::AtMost(0.99), Some(false)),
             (Bound::Known, None),
         ] {
             assert_eq!(outcome(bound, &pairs).is_reached(), reached, "{bound}");

@@ -1,10 +1,9 @@
 //! A command's jobs as the program accompanies them: watched while they run, and their outcome kept
 //! for the metrics file.
 
-use std::cell::RefCell;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ringpack::pack::Observer;
@@ -13,7 +12,7 @@ use serde::Serialize;
 
 use crate::args::Talk;
 use crate::message;
-use crate::progress::{Display, Watched};
+use crate::progress::{Batch, Display, Watched};
 use crate::size::human;
 
 /// What standard output is called in messages.
@@ -24,7 +23,16 @@ pub(crate) const STANDARD_OUTPUT: &str = "standard output";
 pub(crate) struct Jobs<'a> {
     command: &'static str,
     talk: &'a Talk,
-    outcomes: RefCell<Vec<Outcome>>,
+    outcomes: Mutex<Vec<Outcome>>,
+}
+
+/// How much of the machine a job has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Share {
+    /// All that the options grant.
+    All,
+    /// One core: others run beside it.
+    Core,
 }
 
 /// What a job came to, for monitoring.
@@ -45,15 +53,15 @@ pub(crate) struct Outcome {
 
 impl<'a> Jobs<'a> {
     pub(crate) fn new(command: &'static str, talk: &'a Talk) -> Self {
-        Self { command, talk, outcomes: RefCell::default() }
+        Self { command, talk, outcomes: Mutex::default() }
     }
 
     /// Begins one on what stands at `path`, or will.
-    pub(crate) fn begin(&self, path: &Path) -> Job<'_> {
+    pub(crate) fn begin(&self, path: &Path, share: Share) -> Job<'_> {
         let (command, path) = (self.command, path.display().to_string());
         let (progress, started) = (Progress::new(), Instant::now());
         let watched = Arc::new(Watched { command, path, progress, started });
-        let display = Some(Display::start(&watched, self.talk));
+        let display = (share == Share::All).then(|| Display::start(&watched, self.talk));
         Job {
             jobs: self,
             display,
@@ -67,9 +75,14 @@ impl<'a> Jobs<'a> {
         }
     }
 
+    /// Begins to show how many of that many jobs are through, which run side by side.
+    pub(crate) fn batch(&self, count: usize) -> Batch {
+        Batch::start(self.command, count, self.talk)
+    }
+
     /// The outcomes of all, where the program ends with `code` and `path` is what it was about.
     pub(crate) fn end(self, code: u8, path: &Path) -> Vec<Outcome> {
-        let mut outcomes = self.outcomes.into_inner();
+        let mut outcomes = self.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
         if outcomes.is_empty() {
             // Nothing was begun: the options contradict each other, say.
             outcomes.push(Outcome {
@@ -172,7 +185,8 @@ impl Drop for Job<'_> {
     fn drop(&mut self) {
         self.display = None;
         let Watched { command, path, progress, started } = &*self.watched;
-        self.jobs.outcomes.borrow_mut().push(Outcome {
+        let mut outcomes = self.jobs.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.push(Outcome {
             command,
             path: absolute(Path::new(path)),
             started: self.started,

@@ -13,9 +13,11 @@ mod metrics;
 mod names;
 mod producer;
 mod progress;
+mod quoting;
 mod remedy;
 mod signals;
 mod size;
+mod streams;
 mod tree;
 mod zstd;
 

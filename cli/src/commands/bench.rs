@@ -9,7 +9,7 @@ use ringpack::bench::{BenchOptions, BenchReport, Figure, Step, bench};
 use ringpack::pack::Codec;
 use ringpack::ring::os::OsDisk;
 
-use super::{how, json, print};
+use super::report::{how, json, print};
 use crate::args;
 use crate::exit::Failure;
 use crate::message;

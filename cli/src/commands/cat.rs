@@ -12,9 +12,10 @@ use ringpack::ring::stream::PipeEnd;
 use ringpack::{Cancel, Error, ErrorKind, Result};
 
 use super::archive::{each_member, entry, plain, reader};
-use super::{foreign, standard_output};
+use super::foreign;
 use crate::args;
 use crate::exit::Failure;
+use crate::streams::standard_output;
 
 pub(crate) fn run(args: &args::Cat, cancel: &Cancel) -> Result<ExitCode, Failure> {
     let output = PipeEnd::for_writing(standard_output(args.force)?, cancel).map_err(failed)?;

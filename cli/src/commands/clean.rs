@@ -8,7 +8,7 @@ use ringpack::commit::clean::{Fate, Leftover, clean};
 use ringpack::ring::os::OsDisk;
 use serde::Serialize;
 
-use super::{json, print};
+use super::report::{json, print};
 use crate::args;
 use crate::exit::{FAILURE, Failure};
 use crate::message;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ringpack::doctor::{Examination, State, examine};
 
-use super::{json, print};
+use super::report::{json, print};
 use crate::args;
 use crate::exit::{self, Failure};
 

@@ -11,8 +11,8 @@ use ringpack::{Cancel, Error, ErrorKind, Result};
 
 use super::archive::{each_member, entry, reader};
 use super::ls::unmatched;
+use super::report::{How, note};
 use super::unpack::Unpacked;
-use super::{How, note};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::Job;

@@ -11,15 +11,16 @@ use ringpack::foreign::{
 use ringpack::ring::os::OsDisk;
 use ringpack::{Cancel, ErrorKind, foreign};
 
+use super::report::{How, note};
 use super::unpack::Unpacked;
 use super::verify::Verified;
-use super::{How, duplicate, note};
 use crate::args::{self, Talk};
 use crate::exit::{self, Failure};
 use crate::job::Job;
 use crate::message;
 use crate::names;
 use crate::size::human;
+use crate::streams::duplicate;
 
 impl args::Foreign {
     /// Options of the engine, with so many threads.

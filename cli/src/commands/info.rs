@@ -9,7 +9,8 @@ use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
 use serde::Serialize;
 
-use super::{foreign, json, print};
+use super::foreign;
+use super::report::{json, print};
 use crate::args;
 use crate::exit::Failure;
 use crate::size::human;

@@ -14,15 +14,17 @@ use ringpack::ring::file::Replace;
 use ringpack::ring::os::OsDisk;
 
 use super::pack_tree::{self, Tree, Warnings};
-use super::several::each;
-use super::{check_removable, duplicate, note_packed, remove_source, standard_output, warn};
+use super::removal::{check_removable, remove_source};
+use super::report::{note_packed, warn};
+use super::several::Several;
 use crate::args;
 use crate::exit::Failure;
-use crate::job::{Jobs, STANDARD_OUTPUT};
+use crate::job::{Jobs, STANDARD_OUTPUT, Share};
 use crate::message;
 use crate::names;
 use crate::producer::Producer;
 use crate::signals::Signals;
+use crate::streams::{duplicate, standard_output};
 
 /// Whether the container goes to standard output, if there is one input.
 pub(crate) fn is_to_stdout(args: &args::Pack) -> bool {
@@ -49,7 +51,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
     if args.guards.from_command {
         let command = args.inputs.iter().map(|word| word.as_os_str().to_owned()).collect();
         let name = args.inputs[0].display().to_string();
-        return one(&Origin::Command(command), &name, args, signals, jobs)
+        return one(&Origin::Command(command), &name, args, signals, jobs, Share::All)
             .map(|()| ExitCode::SUCCESS);
     }
     let to_stdout = args.stdout || args.output.as_deref().is_some_and(names::is_standard_stream);
@@ -57,13 +59,19 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
         let what = "several containers in a row are not one: pack each by itself";
         return Err(Failure::Usage(what.to_owned()));
     }
-    each(&args.inputs, args.output.as_deref(), signals, |input| {
+    let several = Several {
+        inputs: &args.inputs,
+        output: args.output.as_deref(),
+        are_apart: true,
+        threads: args.io.threads(),
+    };
+    several.each(signals, jobs, |input, share| {
         let from = if names::is_standard_stream(input) {
             Origin::Stdin
         } else {
             Tree::of(input)?.map_or(Origin::Path(input), Origin::Tree)
         };
-        one(&from, &input.display().to_string(), args, signals, jobs)
+        one(&from, &input.display().to_string(), args, signals, jobs, share)
     })
 }
 
@@ -85,6 +93,7 @@ fn one(
     args: &args::Pack,
     signals: &Signals,
     jobs: &Jobs,
+    share: Share,
 ) -> Result<(), Failure> {
     let from_stdin = matches!(from, Origin::Stdin);
     if from_stdin && args.rm {
@@ -119,7 +128,7 @@ fn one(
         Origin::Command(command) => Some(Producer::new(command.clone(), signals)),
         _ => None,
     };
-    let mut job = jobs.begin(&target);
+    let mut job = jobs.begin(&target, share);
     let options = PackOptions {
         codec: args.encoding.codec()?,
         chunk_log2: args.chunk_size,
@@ -135,7 +144,7 @@ fn one(
         observer: job.observer(),
         progress: job.progress(),
         io: args.io.mode(),
-        threads: args.io.threads(),
+        threads: args.io.threads_of(share),
         direct: !args.io.no_direct,
         ..PackOptions::default()
     };

@@ -12,10 +12,10 @@ use std::thread;
 use ringpack::pack::{Archive, Input};
 use ringpack::{Error, ErrorKind};
 
-use super::quoted;
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
+use crate::quoting::quoted;
 use crate::tree::select::Patterns;
 use crate::tree::walk::Walk;
 use crate::tree::when;

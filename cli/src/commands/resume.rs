@@ -1,7 +1,9 @@
 //! `ringpack resume`.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, stdin};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 use ringpack::format::record::{Open, SourceKind};
@@ -9,13 +11,14 @@ use ringpack::pack::{Input, ResumeOptions, recorded_input, resume};
 use ringpack::ring::os::OsDisk;
 use ringpack::{Error, ErrorKind};
 
-use super::{duplicate, note_packed, warn, words};
+use super::report::{note_packed, warn};
 use crate::args;
 use crate::exit::Failure;
-use crate::job::Jobs;
+use crate::job::{Jobs, Share};
 use crate::names;
 use crate::producer::Producer;
 use crate::signals::Signals;
+use crate::streams::duplicate;
 
 pub(crate) fn run(
     args: &args::Resume,
@@ -25,7 +28,7 @@ pub(crate) fn run(
     args.checkpoints.tell(signals);
     let command = args.input.as_deref().map(|input| words(input, &args.args)).unwrap_or_default();
     let producer = args.guards.from_command.then(|| Producer::new(command.clone(), signals));
-    let mut job = jobs.begin(&args.target);
+    let mut job = jobs.begin(&args.target, Share::All);
     let options = ResumeOptions {
         replace: args.force,
         checkpoints: args.checkpoints.cadence(),
@@ -79,4 +82,9 @@ pub(crate) fn run(
 /// Whether the input was a pipe without a name.
 fn is_pipe(open: &Open) -> bool {
     open.source.kind == SourceKind::Stream && open.name.is_empty()
+}
+
+/// A command and its arguments, as clap has them apart.
+fn words(command: &Path, args: &[OsString]) -> Vec<OsString> {
+    [command.as_os_str()].into_iter().chain(args.iter().map(|arg| &**arg)).map(From::from).collect()
 }

@@ -6,7 +6,7 @@ use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::salvage::{SalvageReport, salvage};
 
-use super::{json, print};
+use super::report::{json, print};
 use crate::args;
 use crate::exit::{Failure, SALVAGED_IN_PART};
 use crate::message;

@@ -10,15 +10,18 @@ use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{Output, UnpackOptions, unpack};
 use serde::Serialize;
 
-use super::several::each;
-use super::{How, check_removable, extract, how, note, remove_source, standard_output, warn, way};
+use super::extract;
+use super::removal::{check_removable, remove_source};
+use super::report::{How, how, note, warn, way};
+use super::several::Several;
 use crate::args;
 use crate::exit::Failure;
-use crate::job::{Course, Job, Jobs};
+use crate::job::{Course, Job, Jobs, Share};
 use crate::message;
 use crate::names;
 use crate::signals::Signals;
 use crate::size::human;
+use crate::streams::standard_output;
 
 /// What unpacking came to, for programs. Sizes are in bytes.
 #[derive(Serialize)]
@@ -52,14 +55,25 @@ pub(crate) fn run(
     signals: &Signals,
     jobs: &Jobs,
 ) -> Result<ExitCode, Failure> {
-    // Into one directory, any number of archives may go.
-    let output = args.output.as_deref().filter(|_| !args.tree.is_wanted());
-    each(&args.inputs, output, signals, |input| {
-        one(input, args, signals.cancel(), &mut jobs.begin(input))
+    let several = Several {
+        inputs: &args.inputs,
+        // Into one directory, any number of archives may go.
+        output: args.output.as_deref().filter(|_| !args.tree.is_wanted()),
+        are_apart: !args.tree.is_wanted() && !is_to_stdout(args),
+        threads: args.io.threads(),
+    };
+    several.each(signals, jobs, |input, share| {
+        one(input, args, signals.cancel(), &mut jobs.begin(input, share), share)
     })
 }
 
-fn one(input: &Path, args: &args::Unpack, cancel: &Cancel, job: &mut Job) -> Result<(), Failure> {
+fn one(
+    input: &Path,
+    args: &args::Unpack,
+    cancel: &Cancel,
+    job: &mut Job,
+    share: Share,
+) -> Result<(), Failure> {
     if names::is_standard_stream(input) && args.rm {
         return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
     }
@@ -83,7 +97,7 @@ fn one(input: &Path, args: &args::Unpack, cancel: &Cancel, job: &mut Job) -> Res
         let name = path.display().to_string();
         (Output::Path(path), name)
     };
-    let source = restore(input, output, &output_name, args, cancel, job)?;
+    let source = restore(input, output, &output_name, args, cancel, job, share)?;
     if args.rm {
         remove_source(input, source)?;
     }
@@ -98,6 +112,7 @@ fn restore(
     args: &args::Unpack,
     cancel: &Cancel,
     job: &mut Job,
+    share: Share,
 ) -> Result<Option<Status>, Failure> {
     let name = input.display().to_string();
     let mut output = Some(output);
@@ -106,13 +121,13 @@ fn restore(
         let options = UnpackOptions {
             replace: args.force,
             io: args.io.mode(),
-            threads: args.io.threads(),
+            threads: args.io.threads_of(share),
             direct: !args.io.no_direct,
             progress: job.progress(),
         };
         let again = match output.as_ref().expect("it wasn't used yet") {
             Output::Path(path) => Output::Path(path.clone()),
-            Output::Stream(file) => Output::Stream(super::duplicate(file)?),
+            Output::Stream(file) => Output::Stream(crate::streams::duplicate(file)?),
         };
         let first = output.replace(again).expect("it wasn't used yet");
         match unpack(&OsDisk, path, first, &options, cancel) {
@@ -158,7 +173,7 @@ fn restore(
         Output::Path(path) => foreign::Output::Path(path),
         Output::Stream(file) => foreign::Output::Stream(file),
     };
-    let mut options = args.foreign.options(args.io.threads());
+    let mut options = args.foreign.options(args.io.threads_of(share));
     (options.replace, options.pass_through) = (args.force, args.pass_through);
     let names = (name.as_str(), output_name);
     let report = super::foreign::unpack(input, output, options, &args.talk, names, cancel, job)?;

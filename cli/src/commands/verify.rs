@@ -10,10 +10,11 @@ use ringpack::verify::{VerifyOptions, verify};
 use ringpack::{Cancel, ErrorKind};
 use serde::Serialize;
 
-use super::{How, foreign, how, note, warn, way};
+use super::foreign;
+use super::report::{How, how, note, warn, way};
 use crate::args;
 use crate::exit::{self, Failure};
-use crate::job::{Course, Job, Jobs};
+use crate::job::{Course, Job, Jobs, Share};
 use crate::message;
 use crate::remedy::remedied;
 use crate::size::human;
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &args::Verify, cancel: &Cancel, jobs: &Jobs) -> Result<E
     }
     let mut code = 0;
     for input in &args.inputs {
-        let mut job = jobs.begin(input);
+        let mut job = jobs.begin(input, Share::All);
         match check(input, args, cancel, &mut job) {
             Ok(found) => {
                 job.note_code(found);
@@ -71,7 +72,7 @@ fn with_map(
         let what = "--repair-map is for one container at a time";
         return Err(Failure::Usage(what.to_owned()));
     };
-    let mut job = jobs.begin(input);
+    let mut job = jobs.begin(input, Share::All);
     let found = match check(input, args, cancel, &mut job) {
         Err(Failure::Engine(error))
             if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotAContainer) =>

@@ -16,7 +16,16 @@ impl Bar {
 
     /// Draws it: how far, and the words for it, cut off where the terminal ends.
     pub(super) fn draw(&self, seen: &Seen, text: &str) {
-        let template = match (seen.content_size, message::is_coloured()) {
+        self.show(seen.content_size.map(|size| (seen.content_bytes, size)), text);
+    }
+
+    /// Draws how many of a number are through.
+    pub(super) fn count(&self, through: u64, total: u64, text: &str) {
+        self.show(Some((through, total)), text);
+    }
+
+    fn show(&self, how_far: Option<(u64, u64)>, text: &str) {
+        let template = match (how_far, message::is_coloured()) {
             (Some(_), true) => "{bar:24.cyan} {percent:>3}% {wide_msg}",
             (Some(_), false) => "[{bar:24}] {percent:>3}% {wide_msg}",
             (None, _) => "{spinner} {wide_msg}",
@@ -28,9 +37,9 @@ impl Bar {
                 style.progress_chars("#>-").tick_chars("|/-\\ ")
             });
         }
-        if let Some(size) = seen.content_size {
-            self.0.set_length(size);
-            self.0.set_position(seen.content_bytes);
+        if let Some((through, total)) = how_far {
+            self.0.set_length(total);
+            self.0.set_position(through);
         }
         self.0.set_message(text.to_owned());
         self.0.tick();

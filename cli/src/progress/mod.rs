@@ -6,6 +6,7 @@
 //! that waits for signals and whoever writes to standard error find it.
 
 mod bar;
+mod batch;
 mod pace;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ use crate::message;
 use bar::Bar;
 use pace::Pace;
 
+pub(crate) use batch::Batch;
 pub(crate) use pace::line;
 
 /// How often a bar is drawn.
@@ -59,7 +61,10 @@ pub(crate) fn apart<R>(write: impl FnOnce() -> R) -> R {
 /// Says how far the job is that runs, if one does.
 pub(crate) fn tell() {
     let current = locked(&CURRENT).clone();
-    let Some(watched) = current else { return };
+    let Some(watched) = current else {
+        let batch = locked(&batch::CURRENT).clone();
+        return batch.iter().for_each(|tally| message::note(&tally.text()));
+    };
     let seen = watched.progress.look();
     if message::is_json() {
         return message::json(&watched.message(&seen, &Pace::overall(&seen, &watched)));

@@ -11,10 +11,10 @@ use ringpack::ring::os::OsDisk;
 
 use super::flags::Flags;
 use super::translate::level;
-use crate::commands::{duplicate, standard_output};
 use crate::exit::{FAILURE, Failure};
 use crate::names;
 use crate::signals::Signals;
+use crate::streams::{duplicate, standard_output};
 
 /// Packs them; the code tells whether one couldn't be opened.
 pub(super) fn pack(files: &[PathBuf], flags: &Flags, signals: &Signals) -> Result<u8, Failure> {

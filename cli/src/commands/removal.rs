@@ -1,0 +1,49 @@
+//! `--rm`: the source goes once its result is durable.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use ringpack::ring::file::{Disk, FileKind, Status};
+use ringpack::ring::os::OsDisk;
+
+use crate::exit::Failure;
+
+/// Refuses `--rm` where nothing durable stands for the source afterwards, or where the source is
+/// not a regular file's own name.
+pub(super) fn check_removable(path: &Path, to_stdout: bool) -> Result<(), Failure> {
+    if to_stdout {
+        let what = "--rm needs an output file: name one with --output (-o), or leave --rm out";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        let name = path.display();
+        return Err(Failure::Usage(format!(
+            "{name}: --rm removes only regular files: leave it out"
+        )));
+    }
+    Ok(())
+}
+
+/// Removes a source whose result is durable by now; but only the very file that was read, and only
+/// if nobody wrote to it since.
+pub(super) fn remove_source(path: &Path, read: Option<Status>) -> Result<(), Failure> {
+    let kept = |why: String| {
+        let name = path.display();
+        Failure::Other(format!("{name}: the result is complete, but the source is kept: {why}"))
+    };
+    let name = path.file_name().unwrap_or_default();
+    let found = OsDisk
+        .directory(path.parent().unwrap_or(Path::new("")))
+        .and_then(|directory| Ok((directory.status(name)?, directory)));
+    let (found, directory) = found.map_err(|error| kept(error.to_string()))?;
+    if read.is_none() || found.map(unchanging) != read.map(unchanging) {
+        return Err(kept("it was replaced or written to meanwhile".to_owned()));
+    }
+    directory.unlink(name).map_err(|error| kept(error.to_string()))
+}
+
+/// What stays the same in a file that nobody replaced or wrote to.
+fn unchanging(status: Status) -> (FileKind, (u64, u64), u64, SystemTime) {
+    (status.kind, status.identity, status.len, status.modified)
+}

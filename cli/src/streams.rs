@@ -1,0 +1,24 @@
+//! The standard streams as files.
+
+use std::fs;
+use std::io::{IsTerminal, stdout};
+use std::os::fd::AsFd;
+
+use crate::exit::Failure;
+
+/// Standard output as a file, unless it is a terminal: what these commands write is no text.
+pub(crate) fn standard_output(force: bool) -> Result<fs::File, Failure> {
+    if stdout().is_terminal() && !force {
+        let what = "standard output is a terminal: redirect it, or name a file with --output (-o)";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    duplicate(stdout().as_fd())
+}
+
+/// A standard stream as a file of its own, which may be closed.
+pub(crate) fn duplicate(fd: impl AsFd) -> Result<fs::File, Failure> {
+    match fd.as_fd().try_clone_to_owned() {
+        Ok(fd) => Ok(fs::File::from(fd)),
+        Err(error) => Err(Failure::Other(format!("cannot use the standard streams: {error}"))),
+    }
+}
