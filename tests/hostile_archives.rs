@@ -5,12 +5,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use support::codes::{DAMAGED, INPUT, OUTPUT};
 use support::{fail, is_root, names, ringpack, run, run_with_input, skip, succeed};
 use tar::{EntryType, Header};
 
-const INPUT: i32 = 3;
-const DAMAGED: i32 = 6;
-const OUTPUT: i32 = 8;
 const VICTIM: &[u8] = b"what must stay as it is";
 
 /// A member: kind, path, link, mode, and bytes.

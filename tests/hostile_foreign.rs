@@ -5,13 +5,12 @@ use std::fs;
 use std::process::Command;
 
 use ringpack::ErrorKind;
+use support::codes::DAMAGED;
 use support::foreign::{
     BARE, Entry, PLAIN, Shape, UNSIZED, frame, seek_table, seekable, skippable,
 };
 use support::memory::{MemoryDisk, share};
 use support::{assert_same, content, fail, names, ringpack, run, run_with_input, succeed};
-
-const DAMAGED: i32 = 6;
 
 /// Three frames of 2000 bytes with the shapes, and a table behind them.
 fn sample(shapes: [Shape; 3]) -> (Vec<u8>, Vec<u8>) {

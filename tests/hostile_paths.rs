@@ -15,11 +15,11 @@ use ringpack::pipeline::IoMode;
 use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{Output, UnpackOptions, unpack};
 use ringpack::{Cancel, ErrorKind};
+use support::codes::OUTPUT;
 use support::processes::Running;
 use support::watched::{Step, WatchedDisk};
 use support::{binary, content, has_tool, is_root, names, ringpack, run, skip, succeed};
 
-const OUTPUT: i32 = 8;
 const NOBODY: u32 = 65_534;
 const PARTIAL: &str = "out.ringpack-partial";
 const VICTIM: &[u8] = b"what must stay as it is";

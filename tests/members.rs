@@ -11,20 +11,13 @@ use ringpack::members::{Member, MemberKind, MemberList};
 use ringpack::pack::{Archive, Input, Output, PackOptions, pack};
 use ringpack::read::Container;
 use ringpack::{Cancel, Error, ErrorKind, OsDisk};
+use support::codes::{CHANGED, DAMAGED, EXISTS, FAILURE, INPUT, NO_SPACE, NOT_RESUMABLE, USAGE};
 use support::mount::{FileSystem, Mount};
 use support::{
     assert_same, binary, content, fail, has_tool, is_root, names, ringpack, run, run_with_input,
     skip, succeed, tree,
 };
 
-const FAILURE: i32 = 1;
-const USAGE: i32 = 2;
-const INPUT: i32 = 3;
-const DAMAGED: i32 = 6;
-const EXISTS: i32 = 7;
-const NO_SPACE: i32 = 9;
-const CHANGED: i32 = 10;
-const NOT_RESUMABLE: i32 = 13;
 const NOBODY: &str = "65534";
 
 /// Options that restore everything there is to restore.

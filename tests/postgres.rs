@@ -11,10 +11,10 @@ use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{User, chown};
+use support::codes::REFUSED;
 use support::processes::{Running, until};
 use support::{assert_same, is_root, names, ringpack, run, skip, succeed};
 
-const FAILED: i32 = 14;
 const PARTIAL: &str = "dump.zst.ringpack-partial";
 
 /// Where Debian keeps the programs of the newest version there is.
@@ -202,7 +202,7 @@ fn dumps_that_break_off(server: &Server) {
     running.signal(Signal::SIGCONT);
     let output = running.end();
     let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(FAILED), "{said}");
+    assert_eq!(output.status.code(), Some(REFUSED), "{said}");
     assert!(said.contains("pg_dump: ended with exit code 1"), "{said}");
     assert!(said.matches("pg_dump: error: ").count() == 2, "passed on, and repeated: {said}");
     server.check_nothing("the server's side died");
@@ -213,7 +213,7 @@ fn dumps_that_break_off(server: &Server) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(producer), Signal::SIGKILL).unwrap();
     running.signal(Signal::SIGCONT);
     let output = running.end();
-    assert_eq!(output.status.code(), Some(FAILED), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(REFUSED), "{}", stderr(&output));
     assert!(stderr(&output).contains("was killed by SIGKILL"), "{}", stderr(&output));
     server.check_nothing("pg_dump died");
 

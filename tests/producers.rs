@@ -5,21 +5,20 @@
 //! a FIFO until the test lets it go on.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
-use support::processes::{Running, until};
+use support::codes::{REFUSED, UNEXPECTED};
+use support::processes::{Running, typed, until};
 use support::{
-    assert_same, backends, binary, content, fail, has_tool, names, ringpack, run, run_with_input,
-    skip, succeed,
+    assert_same, backends, content, fail, has_tool, names, ringpack, run, run_with_input, skip,
+    succeed,
 };
 
 const OLD: &[u8] = b"what stood there before";
-const FAILED: i32 = 14;
-const UNEXPECTED: i32 = 15;
 const PARTIAL: &str = "out.ringpack-partial";
 const JOURNAL: &str = "out.ringpack-journal";
 /// So that every extent is a chunk, and every one of them has a checkpoint.
@@ -106,15 +105,6 @@ fn named_command(stderr: &str) -> &str {
     stderr.lines().last().and_then(|line| line.strip_prefix("  ")).expect("it is indented")
 }
 
-/// Runs a line as a shell does, where `ringpack` is on the path.
-fn typed(line: &str, folder: &Path) -> Output {
-    let program = binary();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", program.parent().unwrap().display());
-    let mut command = Command::new("sh");
-    run(command.args(["-c", line]).env("PATH", path).current_dir(folder).stdin(Stdio::null()))
-}
-
 #[test]
 fn what_ends_well_is_published_as_a_file_would_be() {
     let place = Place::new();
@@ -151,7 +141,7 @@ fn what_ends_badly_is_not_published() {
                     fs::write(place.path("out"), OLD).unwrap();
                     args.push("-f");
                 }
-                let said = fail(&mut place.pack(&args, line), FAILED);
+                let said = fail(&mut place.pack(&args, line), REFUSED);
                 assert!(said.contains(how), "{line}: {said}");
                 // As it came, and once more.
                 let times = if line.contains("why") { 2 } else { 0 };
@@ -173,7 +163,7 @@ fn what_cannot_be_started_leaves_nothing() {
     let place = Place::new();
     for (command, why) in [("no-such-program", "No such file"), ("/", "Permission denied")] {
         let mut packing = ringpack(["pack", "-o", "out", "--from-command", "--", command, "-x"]);
-        let said = fail(packing.current_dir(place.0.path()), FAILED);
+        let said = fail(packing.current_dir(place.0.path()), REFUSED);
         assert!(
             said.starts_with(&format!("ringpack: {command}: cannot start it: {why}")),
             "{said}"
@@ -218,7 +208,7 @@ fn a_producer_that_runs_on_is_waited_for() {
         assert!(!place.path("out").exists() && is_alive(process));
         fs::write(place.path("go"), "\n").unwrap();
         let output = running.end();
-        let expected = if published { 0 } else { FAILED };
+        let expected = if published { 0 } else { REFUSED };
         assert_eq!(output.status.code(), Some(expected), "{}", stderr(&output));
         assert_eq!(place.path("out").exists(), published);
         assert!(!place.path(PARTIAL).exists() && !place.path(JOURNAL).exists());
@@ -234,17 +224,17 @@ fn what_is_kept_on_request_can_be_gone_on_with() {
     let args = [&IN_STEPS[..], &["--keep-partial"]].concat();
     for (sent, packed) in [(LEN - 100, "576.00 KiB"), (3 * 65_536 + 1, "192.00 KiB")] {
         let line = format!("head -c {sent} in; echo \"it's why\" >&2; exit 3");
-        let said = fail(&mut place.pack(&args, &line), FAILED);
+        let said = fail(&mut place.pack(&args, &line), REFUSED);
         assert_eq!(place.names(), ["in", JOURNAL, PARTIAL], "{said}");
         assert!(said.contains(&format!("{packed} of the input are packed")), "{said}");
         let command = named_command(&said);
         assert!(command.starts_with("ringpack resume out --from-command -- sh -c "), "{said}");
         // The very command that is named fails as before, and keeps what there is.
         let again = typed(command, place.0.path());
-        assert_eq!(again.status.code(), Some(FAILED), "{again:?}");
+        assert_eq!(again.status.code(), Some(REFUSED), "{again:?}");
         assert_eq!(named_command(&stderr(&again)), command);
         // One that ends before what is there already, well or badly.
-        let said = fail(&mut place.resume(&[], "head -c 70000 in; exit 3"), FAILED);
+        let said = fail(&mut place.resume(&[], "head -c 70000 in; exit 3"), REFUSED);
         assert!(said.contains("ended with exit code 3"), "{said}");
         fail(&mut place.resume(&[], "head -c 65536 in"), 13);
         fail(&mut place.resume(&[], "tr a b < in"), 13);
@@ -256,7 +246,7 @@ fn what_is_kept_on_request_can_be_gone_on_with() {
         assert_eq!(place.names(), ["in", "out"]);
         place.remove("out");
         // And by pack, which needs no other command.
-        fail(&mut place.pack(&args, &line), FAILED);
+        fail(&mut place.pack(&args, &line), REFUSED);
         succeed(&mut place.pack(&[&IN_STEPS[..], &["--resume"]].concat(), "cat in"));
         assert_same(&fs::read(place.path("out")).unwrap(), &expected, "pack --resume");
         place.remove("out");
@@ -328,7 +318,7 @@ fn a_producer_without_a_use_is_ended() {
     let line = "echo $$ > leader; exec yes";
     fail(&mut place.pack(&["--expect-size", "5M"], line), UNEXPECTED);
     assert!(!is_alive(place.process("leader")));
-    fail(&mut place.pack(&[], "yes & echo $! > child; exit 5"), FAILED);
+    fail(&mut place.pack(&[], "yes & echo $! > child; exit 5"), REFUSED);
     is_gone(place.process("child"));
     // Of a producer that ended well, what runs in the background is nobody's business.
     let line = "sleep 1000 > /dev/null 2>&1 & echo $! > child; cat in";
@@ -355,7 +345,7 @@ fn a_producer_starts_with_the_signals_that_this_program_was_started_with() {
 fn a_stream_that_ends_badly_is_whole_to_no_reader() {
     let test = "a_stream_that_ends_badly_is_whole_to_no_reader";
     let place = Place::new();
-    for (line, code) in [("cat in", 0), ("cat in in; exit 3", FAILED), ("exit 3", FAILED)] {
+    for (line, code) in [("cat in", 0), ("cat in in; exit 3", REFUSED), ("exit 3", REFUSED)] {
         for steps in [&[][..], &IN_STEPS[..4]] {
             let mut command = ringpack(["pack", "-c", "--from-command"]);
             command.args(steps).args(["--", "sh", "-c", line]).current_dir(place.0.path());
@@ -440,7 +430,7 @@ fn what_is_expected_holds_for_who_goes_on_too() {
     let digest = blake3::hash(&bytes).to_hex().to_string();
     let args = [&IN_STEPS[..], &["--keep-partial"]].concat();
     // Begun without a digest: there is none to be held against.
-    fail(&mut place.pack(&args, "head -c 300000 in; exit 3"), FAILED);
+    fail(&mut place.pack(&args, "head -c 300000 in; exit 3"), REFUSED);
     let said = fail(&mut place.resume(&["--expect-blake3", &digest], "cat in"), 2);
     assert!(said.contains("keeps none"), "{said}");
     // Kept, although of a wrong length; the command that is named expects it still.
@@ -450,7 +440,7 @@ fn what_is_expected_holds_for_who_goes_on_too() {
     succeed(&mut place.resume(&["--expect-size", &size], "cat in"));
     place.remove("out");
     let digested = [&args[..], &["--digest", "blake3"]].concat();
-    fail(&mut place.pack(&digested, "head -c 300000 in; exit 3"), FAILED);
+    fail(&mut place.pack(&digested, "head -c 300000 in; exit 3"), REFUSED);
     let other = "0".repeat(64);
     let said = fail(&mut place.resume(&["--expect-blake3", &other], "cat in"), UNEXPECTED);
     assert!(said.contains(&digest) && said.contains(&other), "{said}");

@@ -7,13 +7,13 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::Signal;
 use support::mount::{FileSystem, Mount};
-use support::processes::{Running, until};
-use support::{Random, assert_same, binary, content, fail, names, ringpack, run, succeed};
+use support::processes::{Running, typed, until};
+use support::{Random, assert_same, content, fail, names, ringpack, run, succeed};
 
 const OLD: &[u8] = b"what stood there before";
 const PARTIAL: &str = "out.ringpack-partial";
@@ -114,15 +114,6 @@ fn named_command(stderr: &str) -> &str {
     assert!(error.starts_with("ringpack: "), "{stderr}");
     assert!(said.ends_with("of the input are packed and kept; go on with:"), "{stderr}");
     command.strip_prefix("  ").expect("it is indented")
-}
-
-/// Runs a line as a shell does, where `ringpack` is on the path.
-fn typed(line: &str, folder: &Path) -> Output {
-    let program = binary();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", program.parent().unwrap().display());
-    let mut command = Command::new("sh");
-    run(command.args(["-c", line]).env("PATH", path).current_dir(folder).stdin(Stdio::null()))
 }
 
 #[test]

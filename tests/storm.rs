@@ -23,6 +23,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use support::codes::{LOCKED, NOT_RESUMABLE};
 use support::mount::{FileSystem, Mount};
 use support::processes::{Running, until};
 use support::{Random, assert_same, backends, content, names, ringpack, succeed};
@@ -39,9 +40,7 @@ const PIPE_KILLS: u64 = 80;
 /// Most kills of one job: then it is left to end.
 const DEPTH_MAX: usize = 4;
 /// The exit code where there is nothing to go on from.
-const NOT_RESUMABLE: i32 = 13;
 /// The exit code where the dead one's lock isn't free yet.
-const LOCKED: i32 = 11;
 
 /// How it is packed: placement, length of the input, checkpoints.
 const WAYS: [(&str, usize); 4] = [

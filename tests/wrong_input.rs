@@ -15,18 +15,8 @@ use ringpack::unpack::{Output as Restored, UnpackOptions, unpack};
 use ringpack::verify::{VerifyOptions, verify};
 use ringpack::{Cancel, ErrorKind};
 use support::cases::{Case, noise};
+use support::codes::{CLOSED, DAMAGED, EXISTS, FOREIGN, INPUT, NEWER, NO_SPACE, OUTPUT, USAGE};
 use support::{assert_same, binary, content, is_root, names, ringpack, run, skip, succeed};
-
-// The exit codes, as `ringpack --help` lists them.
-const USAGE: i32 = 2;
-const INPUT: i32 = 3;
-const FOREIGN: i32 = 4;
-const NEWER: i32 = 5;
-const DAMAGED: i32 = 6;
-const EXISTS: i32 = 7;
-const OUTPUT: i32 = 8;
-const NO_SPACE: i32 = 9;
-const CLOSED: i32 = 141;
 
 const HEADER: usize = 4096;
 

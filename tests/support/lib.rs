@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod chunks;
+pub mod codes;
 pub mod crash;
 pub mod foreign;
 pub mod forge;

@@ -1,14 +1,30 @@
 //! Programs that run beside the test: signalled, waited for, and never left behind.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::{binary, run};
+
 /// Longest time that anything waited for may take: only a test that fails comes near it.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a line as a shell does, where `ringpack` is on the path.
+///
+/// # Panics
+/// Where there is no shell, or the program isn't built.
+#[must_use]
+pub fn typed(line: &str, folder: &Path) -> Output {
+    let program = binary();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", program.parent().unwrap().display());
+    let mut command = Command::new("sh");
+    run(command.args(["-c", line]).env("PATH", path).current_dir(folder).stdin(Stdio::null()))
+}
 
 /// Waits until `condition` holds, giving the processor away meanwhile.
 ///

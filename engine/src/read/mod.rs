@@ -95,23 +95,36 @@ pub(crate) struct OnDisk {
     pub(crate) status: Status,
 }
 
+/// Opens what can be read at any place, as a pipe can't.
+///
+/// # Errors
+/// `Input` where it is something else, or can't be opened.
+pub(crate) fn open_anywhere(
+    disk: &dyn Disk,
+    path: &Path,
+    direct: bool,
+) -> Result<(Arc<dyn File>, Status)> {
+    let failed = |error| Error::from_io(ErrorKind::Input, "cannot open", error).at(path);
+    match disk.kind(path).map_err(failed)? {
+        FileKind::Regular | FileKind::BlockDevice => {}
+        FileKind::Directory => {
+            return Err(Error::new(ErrorKind::Input, "is a directory").at(path));
+        }
+        FileKind::Stream => {
+            return Err(Error::new(ErrorKind::Input, "can only be read in order")
+                .at(path)
+                .hint("save it to a file first, or decompress it with zstd -d"));
+        }
+    }
+    let file = disk.open(path, direct).map_err(failed)?;
+    let status = file.status().map_err(failed)?;
+    Ok((file, status))
+}
+
 impl OnDisk {
     /// As [`Container::open`].
     pub(crate) fn open(disk: &dyn Disk, path: &Path, direct: bool) -> Result<Self> {
-        let failed = |error| Error::from_io(ErrorKind::Input, "cannot open", error).at(path);
-        match disk.kind(path).map_err(failed)? {
-            FileKind::Regular | FileKind::BlockDevice => {}
-            FileKind::Directory => {
-                return Err(Error::new(ErrorKind::Input, "is a directory").at(path));
-            }
-            FileKind::Stream => {
-                return Err(Error::new(ErrorKind::Input, "can only be read in order")
-                    .at(path)
-                    .hint("save it to a file first, or decompress it with zstd -d"));
-            }
-        }
-        let file = disk.open(path, direct).map_err(failed)?;
-        let status = file.status().map_err(failed)?;
+        let (file, status) = open_anywhere(disk, path, direct)?;
         let source = DiskFile { file: Arc::clone(&file), len: status.len };
         let container = Container::of(Arc::new(source), Some(path.to_owned()))?;
         Ok(Self { container, file, status })

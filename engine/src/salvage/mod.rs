@@ -37,7 +37,8 @@ use crate::commit::{Partial, Target};
 use crate::damage::{Condition, Damage, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::Replay;
-use crate::ring::file::{Attributes, Disk, File, FileKind, Replace, Status};
+use crate::read::open_anywhere;
+use crate::ring::file::{Attributes, Disk, File, Replace, Status};
 use crate::ring::whole::write_all;
 use crate::trace;
 
@@ -191,19 +192,7 @@ struct Damaged<'a> {
 
 impl<'a> Damaged<'a> {
     fn open(disk: &dyn Disk, path: &'a Path) -> Result<Self> {
-        let failed = |error| Error::from_io(ErrorKind::Input, "cannot open", error).at(path);
-        match disk.kind(path).map_err(failed)? {
-            FileKind::Regular | FileKind::BlockDevice => {}
-            FileKind::Directory => {
-                return Err(Error::new(ErrorKind::Input, "is a directory").at(path));
-            }
-            FileKind::Stream => {
-                let error = Error::new(ErrorKind::Input, "can only be read in order").at(path);
-                return Err(error.hint("save it to a file first"));
-            }
-        }
-        let file = disk.open(path, false).map_err(failed)?;
-        let status = file.status().map_err(failed)?;
+        let (file, status) = open_anywhere(disk, path, false)?;
         Ok(Self { path, file, status })
     }
 
