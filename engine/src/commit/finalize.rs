@@ -105,7 +105,10 @@ impl Finish {
             member_count: self.members.as_ref().map_or(0, |members| members.count),
             ..self.header.clone()
         };
-        let mut out = Pieces { sink, memory: AlignedMemory::zeroed(PIECE_BYTES), filled: 0 };
+        // No longer than what is to be written: of a small file that is a page, not a megabyte.
+        let len = tail.file_size.saturating_sub(tail.index_offset);
+        let piece = usize::try_from(len).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let mut out = Pieces { sink, memory: AlignedMemory::zeroed(piece), filled: 0 };
         self.write_index(chunk_count, &mut out)?;
         if let Some(members) = &self.members {
             out.put(&members.frame)?;
