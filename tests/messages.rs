@@ -261,6 +261,31 @@ fn metrics_of_several_containers_are_each_ones_own() {
     check_by_parsers(&text);
 }
 
+#[test]
+fn metrics_of_an_input_that_failed_beside_others_say_so() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::write(folder.join("small"), b"content").unwrap();
+    for (args, ends) in [
+        ("pack missing in small", [("missing.zst", 3.0), ("in.zst", 7.0), ("small.zst", 0.0)]),
+        // Short ones run side by side.
+        (
+            "unpack -f bad.zst in.zst small.zst",
+            [("bad.zst", 6.0), ("in.zst", 0.0), ("small.zst", 0.0)],
+        ),
+    ] {
+        let words = args.split(' ').chain(["--metrics-file", "m.prom"]);
+        let found = run(ringpack(words).current_dir(folder)).status.code();
+        assert_eq!(found, ends.iter().map(|(_, code)| *code as i32).max(), "{args}");
+        let text = fs::read_to_string(folder.join("m.prom")).unwrap();
+        for (file, code) in ends {
+            assert_eq!(metric(&text, "ringpack_exit_code", file), Some(code), "{file}: {text}");
+            let success = f64::from(u8::from(code == 0.0));
+            assert_eq!(metric(&text, "ringpack_success", file), Some(success), "{file}: {text}");
+        }
+    }
+}
+
 /// What reads metrics elsewhere reads these: the Prometheus format and OpenMetrics.
 fn check_by_parsers(text: &str) {
     let test = "metrics_of_several_containers_are_each_ones_own";

@@ -499,6 +499,8 @@ fn a_member_index_is_told_of_by_name_and_an_archive_is_restored_without_it() {
     let disk = MemoryDisk::new(original.bytes.clone());
     let repair = disk.repair_map().unwrap();
     assert!(repair.map.is_intact(), "{:?}", repair.map);
+    let (report, ..) = disk.salvage().unwrap();
+    assert!(report.unplaced.is_empty(), "the index's own frame is no content: {report:?}");
     let entry = header.table_offset..original.bytes.len() as u64;
     for at in [index.start, index.start + 20, index.start.midpoint(index.end), index.end - 1] {
         let mut damaged = original.bytes.clone();

@@ -39,9 +39,6 @@ const KILLS: u64 = 220;
 const PIPE_KILLS: u64 = 80;
 /// Most kills of one job: then it is left to end.
 const DEPTH_MAX: usize = 4;
-/// The exit code where there is nothing to go on from.
-/// The exit code where the dead one's lock isn't free yet.
-
 /// How it is packed: placement, length of the input, checkpoints.
 const WAYS: [(&str, usize); 4] = [
     ("--placement slots --chunk-size 64K --checkpoint-size 256K -1", 6 << 20),

@@ -3,8 +3,6 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
 
 use ringpack::pack::{Input, Output, PackOptions, pack};
@@ -19,37 +17,32 @@ const LEN: usize = 64 << 10;
 /// Where they are, and where their containers go.
 const MANY: (&str, &str) = ("many", "packed");
 
-/// One process a file, and one for all, one file after another and on all cores; against `zstd` for
-/// all and a sync of each.
+/// One process a file, and one for all, by the library one file after another and by the program;
+/// against `zstd` for all and a sync of each.
 pub(crate) fn many(setting: &Setting) -> io::Result<Vec<Outcome>> {
-    let Setting { files, cores, .. } = *setting;
+    let files = setting.files;
     let of = |job: &str, bound| {
         let against = "zstd for all, and a sync of each";
         Outcome::new(format!("{files} files of 64 KiB, {job}"), against, bound, Unit::Seconds)
     };
     let mut each = of("a process each", Bound::Known);
-    let mut one = of("one process, one after another", Bound::Known);
-    let mut all = of(&format!("one process, {cores} at once"), Bound::AtMost(1.0));
+    let mut one = of("the library, one after another", Bound::Known);
+    let mut all = of("one process", Bound::AtMost(1.0));
     let mut start =
         Outcome::new("a file, a process each", "in one process", Bound::Known, Unit::Millis);
     make(setting)?;
     let zstd = setting.has("zstd");
     for _ in setting.rounds("small files") {
-        let by_processes = timed(
-            setting,
-            |input, output| {
-                let mut process = std::process::Command::new(&setting.ringpack);
-                let status =
-                    process.args(["pack", "-q"]).arg(input).arg("-o").arg(output).status()?;
-                match status.success() {
-                    true => Ok(()),
-                    false => Err(io::Error::other(format!("ringpack: {status}"))),
-                }
-            },
-            1,
-        )?;
-        let by_one = timed(setting, by_library, 1)?;
-        let by_all = timed(setting, by_library, cores)?;
+        let by_processes = timed(setting, |input, output| {
+            let mut process = std::process::Command::new(&setting.ringpack);
+            let status = process.args(["pack", "-q"]).arg(input).arg("-o").arg(output).status()?;
+            match status.success() {
+                true => Ok(()),
+                false => Err(io::Error::other(format!("ringpack: {status}"))),
+            }
+        })?;
+        let by_one = timed(setting, by_library)?;
+        let by_all = by_program(setting)?;
         let count = f64::from(files);
         start.pair(by_processes * 1e3 / count, by_one * 1e3 / count);
         if zstd {
@@ -84,34 +77,29 @@ fn make(setting: &Setting) -> io::Result<()> {
     list.flush()
 }
 
-/// Seconds that packing each file takes, `at_once` at a time.
-fn timed(
-    setting: &Setting,
-    pack: impl Fn(PathBuf, PathBuf) -> io::Result<()> + Sync,
-    at_once: usize,
-) -> io::Result<f64> {
+/// Seconds that packing each file takes, one after another.
+fn timed(setting: &Setting, pack: impl Fn(PathBuf, PathBuf) -> io::Result<()>) -> io::Result<f64> {
     setting.place.settle(&[], &[MANY.1])?;
     let (from, to) = (setting.place.path(MANY.0), setting.place.path(MANY.1));
     fs::create_dir(&to)?;
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let name = |number: usize, folder: &Path| folder.join(number.to_string());
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= setting.files as usize {
-                return Ok(());
-            }
-            setting.place.check()?;
-            pack(name(number, &from), name(number, &to).with_extension("zst"))?;
-        }
-    };
+    let name = |number: u32, folder: &Path| folder.join(number.to_string());
     let start = Instant::now();
-    thread::scope(|scope| {
-        let started: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-        let panicked = |_| Err(io::Error::other("a thread panicked"));
-        started.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
-    })?;
+    for number in 0..setting.files {
+        setting.place.check()?;
+        pack(name(number, &from), name(number, &to).with_extension("zst"))?;
+    }
     Ok(start.elapsed().as_secs_f64())
+}
+
+/// Seconds that the program takes for all, whose containers stand beside the files.
+fn by_program(setting: &Setting) -> io::Result<f64> {
+    let line = format!("'{}' pack -q {}/*", setting.ringpack.display(), MANY.0);
+    let spent = setting.place.shell(&[], &[MANY.1], &line)?;
+    let folder = setting.place.path(MANY.0);
+    for number in 0..setting.files {
+        fs::remove_file(folder.join(format!("{number}.zst")))?;
+    }
+    Ok(spent.wall)
 }
 
 fn by_library(input: PathBuf, output: PathBuf) -> io::Result<()> {

@@ -58,7 +58,12 @@ impl Failure {
                 Some(bytes) => {
                     message::error(&error.to_string());
                     let covered = human(bytes);
-                    let how = format!("{covered} of the input are packed and kept; go on with:");
+                    let same = match error.kind() {
+                        ErrorKind::NotResumable => ", to the same content as before",
+                        _ => "",
+                    };
+                    let how =
+                        format!("{covered} of the input are packed and kept; go on{same} with:");
                     message::note(&how);
                     message::note(&format!("  {command}"));
                 }

@@ -11,8 +11,10 @@ use ringpack::{Progress, Seen};
 use serde::Serialize;
 
 use crate::args::Talk;
+use crate::exit::Failure;
 use crate::message;
 use crate::progress::{Batch, Display, Watched};
+use crate::signals::Signals;
 use crate::size::human;
 
 /// What standard output is called in messages.
@@ -150,6 +152,11 @@ impl Job<'_> {
     /// Takes note of what verifying found.
     pub(crate) fn note_damages(&mut self, count: u64) {
         self.damages = Some(count);
+    }
+
+    /// Takes note of how this job ended by what came of it.
+    pub(crate) fn note_result<T>(&mut self, result: &Result<T, Failure>, signals: &Signals) {
+        self.code = Some(result.as_ref().map_or_else(|failure| failure.code(signals), |_| 0));
     }
 
     /// Takes note of how this job ended, where others follow it.

@@ -3,13 +3,15 @@
 use std::fs;
 use std::io::{IsTerminal, stdout};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use crate::exit::Failure;
+use crate::names;
 
 /// Standard output as a file, unless it is a terminal: what these commands write is no text.
 pub(crate) fn standard_output(force: bool) -> Result<fs::File, Failure> {
     if stdout().is_terminal() && !force {
-        let what = "standard output is a terminal: redirect it, or name a file with --output (-o)";
+        let what = "standard output is a terminal: redirect it, or insist with --force (-f)";
         return Err(Failure::Usage(what.to_owned()));
     }
     duplicate(stdout().as_fd())
@@ -21,4 +23,14 @@ pub(crate) fn duplicate(fd: impl AsFd) -> Result<fs::File, Failure> {
         Ok(fd) => Ok(fs::File::from(fd)),
         Err(error) => Err(Failure::Other(format!("cannot use the standard streams: {error}"))),
     }
+}
+
+/// Refuses standard input, where a container is read at many places.
+pub(crate) fn refuse_stdin(input: &Path) -> Result<(), Failure> {
+    if names::is_standard_stream(input) {
+        let what = "a container is read at many places, which a pipe doesn't allow: save it to a \
+                    file first";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    Ok(())
 }

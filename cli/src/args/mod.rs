@@ -118,7 +118,7 @@ is packed and published. --from-command, --expect-size and --expect-blake3 find 
     /// Go on with a container whose packing was stopped, killed or cut off
     #[command(after_help = "Examples:
   ringpack resume disk.img.zst              reads the same input again
-  ringpack resume db.zst --from-command -- pg_dump db
+  ringpack resume db.zst --from-command -- pg_dump --restrict-key=k db
                                             runs the command again and compares
   tar -c /srv | ringpack resume srv.tar.zst a stream has to be sent again from its start")]
     Resume(Resume),

@@ -15,9 +15,10 @@ use super::archive::{each_member, entry, plain, reader};
 use super::foreign;
 use crate::args;
 use crate::exit::Failure;
-use crate::streams::standard_output;
+use crate::streams::{refuse_stdin, standard_output};
 
 pub(crate) fn run(args: &args::Cat, cancel: &Cancel) -> Result<ExitCode, Failure> {
+    refuse_stdin(&args.input)?;
     let output = PipeEnd::for_writing(standard_output(args.force)?, cancel).map_err(failed)?;
     let container = match Container::open(&OsDisk, &args.input, false) {
         Err(error) if foreign::may_be(&error) && args.member.is_none() => {

@@ -19,6 +19,7 @@ use crate::job::Job;
 use crate::message;
 use crate::names;
 use crate::size::human;
+use crate::streams::refuse_stdin;
 use crate::tree::extract::{Extraction, Rights};
 use crate::tree::read::Entry;
 use crate::tree::select::Patterns;
@@ -35,6 +36,7 @@ pub(super) fn run(
         let what = "files are restored into a directory: name it with --output (-o)";
         return Err(Failure::Usage(what.to_owned()));
     }
+    refuse_stdin(input)?;
     let container = Container::open(&OsDisk, input, false)?;
     let rights = Rights {
         replace: args.force,

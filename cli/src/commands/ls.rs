@@ -14,6 +14,7 @@ use super::archive::each_member;
 use crate::args;
 use crate::exit::Failure;
 use crate::message;
+use crate::streams::refuse_stdin;
 use crate::tree::select::Patterns;
 use crate::tree::when;
 
@@ -40,6 +41,7 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &args::Ls, cancel: &Cancel) -> Result<ExitCode, Failure> {
     let patterns = Patterns::new(&args.patterns).map_err(Failure::Usage)?;
+    refuse_stdin(&args.input)?;
     let container = Container::open(&OsDisk, &args.input, false)?;
     let watched = stdout().is_terminal();
     let mut out = BufWriter::new(stdout());

@@ -19,7 +19,7 @@ use super::report::{note_packed, warn};
 use super::several::Several;
 use crate::args;
 use crate::exit::Failure;
-use crate::job::{Jobs, STANDARD_OUTPUT, Share};
+use crate::job::{Job, Jobs, STANDARD_OUTPUT, Share};
 use crate::message;
 use crate::names;
 use crate::producer::Producer;
@@ -51,8 +51,9 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
     if args.guards.from_command {
         let command = args.inputs.iter().map(|word| word.as_os_str().to_owned()).collect();
         let name = args.inputs[0].display().to_string();
-        return one(&Origin::Command(command), &name, args, signals, jobs, Share::All)
-            .map(|()| ExitCode::SUCCESS);
+        let from = Origin::Command(command);
+        let one = One { from, name, args, signals, share: Share::All };
+        return one.pack(jobs).map(|()| ExitCode::SUCCESS);
     }
     let to_stdout = args.stdout || args.output.as_deref().is_some_and(names::is_standard_stream);
     if to_stdout && args.inputs.len() > 1 {
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
         } else {
             Tree::of(input)?.map_or(Origin::Path(input), Origin::Tree)
         };
-        one(&from, &input.display().to_string(), args, signals, jobs, share)
+        One { from, name: input.display().to_string(), args, signals, share }.pack(jobs)
     })
 }
 
@@ -87,102 +88,119 @@ enum Origin<'a> {
     Command(Vec<OsString>),
 }
 
-fn one(
-    from: &Origin<'_>,
-    name: &str,
-    args: &args::Pack,
-    signals: &Signals,
-    jobs: &Jobs,
+/// One container to be.
+struct One<'a> {
+    from: Origin<'a>,
+    /// What it is made from, in messages.
+    name: String,
+    args: &'a args::Pack,
+    signals: &'a Signals,
     share: Share,
-) -> Result<(), Failure> {
-    let from_stdin = matches!(from, Origin::Stdin);
-    if from_stdin && args.rm {
-        return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
-    }
-    let is_stream = matches!(from, Origin::Stdin | Origin::Command(_));
-    let to_stdout =
-        args.stdout || args.output.as_deref().map_or(is_stream, names::is_standard_stream);
-    if to_stdout && args.resume {
-        let what = "--resume needs an output file: there is nothing to go on with in a pipe";
-        return Err(Failure::Usage(what.to_owned()));
-    }
-    if args.rm {
-        // Of what has no path, the options' own conflicts took care.
-        let path = if let Origin::Path(path) = from { path } else { Path::new(name) };
-        check_removable(path, to_stdout)?;
-    }
-    let (output, target) = if to_stdout {
-        (Output::Stream(standard_output(args.force)?), PathBuf::from(STANDARD_OUTPUT))
-    } else {
-        let target = args.output.clone().unwrap_or_else(|| match from {
-            Origin::Path(path) => names::packed(path),
-            Origin::Tree(tree) => tree.output(),
-            _ => PathBuf::from(STANDARD_OUTPUT),
-        });
-        if let Origin::Tree(tree) = from {
-            tree.check_output(&target)?;
+}
+
+impl One<'_> {
+    fn pack(&self, jobs: &Jobs) -> Result<(), Failure> {
+        let from_stdin = matches!(self.from, Origin::Stdin);
+        if from_stdin && self.args.rm {
+            return Err(Failure::Usage(
+                "standard input can't be removed: leave --rm out".to_owned(),
+            ));
         }
-        (Output::Path(target.clone()), target)
-    };
-    let producer = match from {
-        Origin::Command(command) => Some(Producer::new(command.clone(), signals)),
-        _ => None,
-    };
-    let mut job = jobs.begin(&target, share);
-    let options = PackOptions {
-        codec: args.encoding.codec()?,
-        chunk_log2: args.chunk_size,
-        placement: match args.placement {
-            args::Placement::Dense => PlacementKind::Dense,
-            args::Placement::Slots => PlacementKind::Slots,
-        },
-        blake3: matches!(args.digest, args::Digest::Blake3) || args.guards.expect_blake3.is_some(),
-        replace: args.force,
-        checkpoints: args.checkpoints.cadence(),
-        resume: args.resume,
-        expected: args.guards.expected(producer.as_ref(), args.checkpoints.keep_partial),
-        observer: job.observer(),
-        progress: job.progress(),
-        io: args.io.mode(),
-        threads: args.io.threads_of(share),
-        direct: !args.io.no_direct,
-        ..PackOptions::default()
-    };
-    let (input, warnings) = match (from, &producer) {
-        (Origin::Path(path), _) => (Input::Path((*path).to_owned()), Warnings::default()),
-        (Origin::Tree(tree), _) => tree.input(&args.tree)?,
-        (Origin::Command(_), Some(producer)) => {
-            if !to_stdout {
-                // Not started for nothing.
-                let replace = if args.force { Replace::Allowed } else { Replace::Never };
-                Target::new(&OsDisk, &target, replace)?;
+        let is_stream = matches!(self.from, Origin::Stdin | Origin::Command(_));
+        let to_stdout = self.args.stdout
+            || self.args.output.as_deref().map_or(is_stream, names::is_standard_stream);
+        if to_stdout && self.args.resume {
+            let what = "--resume needs an output file: there is nothing to go on with in a pipe";
+            return Err(Failure::Usage(what.to_owned()));
+        }
+        if self.args.rm {
+            // Of what has no path, the options' own conflicts took care.
+            let path =
+                if let Origin::Path(path) = self.from { path } else { Path::new(&self.name) };
+            check_removable(path, to_stdout)?;
+        }
+        let (output, target) = if to_stdout {
+            (Output::Stream(standard_output(self.args.force)?), PathBuf::from(STANDARD_OUTPUT))
+        } else {
+            let target = self.args.output.clone().unwrap_or_else(|| match &self.from {
+                Origin::Path(path) => names::packed(path),
+                Origin::Tree(tree) => tree.output(),
+                _ => PathBuf::from(STANDARD_OUTPUT),
+            });
+            if let Origin::Tree(tree) = &self.from {
+                tree.check_output(&target)?;
             }
-            (producer.start()?, Warnings::default())
-        }
-        _ => {
-            let stream = duplicate(stdin().as_fd())?;
-            (Input::Stream(stream, "standard input".to_owned()), Warnings::default())
-        }
-    };
-    let packed = pack(&OsDisk, input, output, &options, signals.cancel());
-    job.over();
-    let report = packed.map_err(|error| {
-        let again = match from {
-            Origin::Tree(_) => pack_tree::resume_command(),
-            Origin::Command(words) => args.guards.resume_command(&target, false, words),
-            _ => args.guards.resume_command(&target, from_stdin, &[]),
+            (Output::Path(target.clone()), target)
         };
-        Failure::Resumable(error, again)
-    })?;
-    if let Some(producer) = producer {
-        producer.is_done();
+        let mut job = jobs.begin(&target, self.share);
+        let result = self.pack_into(output, &target, &mut job);
+        job.note_result(&result, self.signals);
+        result
     }
-    let noted = warnings.lock().unwrap_or_else(PoisonError::into_inner);
-    noted.iter().filter(|_| !args.talk.quiet).for_each(|what| message::warning(what));
-    warn(&report.run, &args.talk);
-    note_packed(&args.talk, &mut job, name, &target.display().to_string(), &report);
-    if let (Origin::Path(path), true) = (from, args.rm) {
-        remove_source(path, report.source)?;
+
+    fn pack_into(&self, output: Output, target: &Path, job: &mut Job) -> Result<(), Failure> {
+        let &One { args, signals, .. } = self;
+        let from_stdin = matches!(self.from, Origin::Stdin);
+        let producer = match &self.from {
+            Origin::Command(command) => Some(Producer::new(command.clone(), signals)),
+            _ => None,
+        };
+        let options = PackOptions {
+            codec: args.encoding.codec()?,
+            chunk_log2: args.chunk_size,
+            placement: match args.placement {
+                args::Placement::Dense => PlacementKind::Dense,
+                args::Placement::Slots => PlacementKind::Slots,
+            },
+            blake3: matches!(args.digest, args::Digest::Blake3)
+                || args.guards.expect_blake3.is_some(),
+            replace: args.force,
+            checkpoints: args.checkpoints.cadence(),
+            resume: args.resume,
+            expected: args.guards.expected(producer.as_ref(), args.checkpoints.keep_partial),
+            observer: job.observer(),
+            progress: job.progress(),
+            io: args.io.mode(),
+            threads: args.io.threads_of(self.share),
+            direct: !args.io.no_direct,
+            ..PackOptions::default()
+        };
+        let (input, warnings) = match (&self.from, &producer) {
+            (Origin::Path(path), _) => (Input::Path((*path).to_owned()), Warnings::default()),
+            (Origin::Tree(tree), _) => tree.input(&args.tree)?,
+            (Origin::Command(_), Some(producer)) => {
+                if let Output::Path(target) = &output {
+                    // Not started for nothing.
+                    let replace = if args.force { Replace::Allowed } else { Replace::Never };
+                    Target::new(&OsDisk, target, replace)?;
+                }
+                (producer.start()?, Warnings::default())
+            }
+            _ => {
+                let stream = duplicate(stdin().as_fd())?;
+                (Input::Stream(stream, "standard input".to_owned()), Warnings::default())
+            }
+        };
+        let packed = pack(&OsDisk, input, output, &options, signals.cancel());
+        job.over();
+        let report = packed.map_err(|error| {
+            let again = match &self.from {
+                Origin::Tree(_) => pack_tree::resume_command(),
+                Origin::Command(words) => args.guards.resume_command(target, false, words),
+                _ => args.guards.resume_command(target, from_stdin, &[]),
+            };
+            Failure::Resumable(error, again)
+        })?;
+        if let Some(producer) = producer {
+            producer.is_done();
+        }
+        let noted = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.iter().filter(|_| !args.talk.quiet).for_each(|what| message::warning(what));
+        warn(&report.run, &args.talk);
+        note_packed(&args.talk, job, &self.name, &target.display().to_string(), &report);
+        if let (Origin::Path(path), true) = (&self.from, args.rm) {
+            remove_source(path, report.source)?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use ringpack::Cancel;
 use ringpack::ring::os::OsDisk;
 use ringpack::salvage::{SalvageReport, salvage};
 
+use super::foreign::counted;
 use super::report::{json, print};
 use crate::args;
 use crate::exit::{Failure, SALVAGED_IN_PART};
@@ -55,8 +56,8 @@ fn summary(args: &args::Salvage, report: &SalvageReport) -> String {
     if !report.unplaced.is_empty() {
         let bytes = report.unplaced.iter().map(|frame| frame.content_len).sum();
         text += &format!(
-            "\n  {} intact frames with {} are left out: their places aren't known",
-            report.unplaced.len(),
+            "\n  {} with {} left out: where it belongs isn't known",
+            counted(report.unplaced.len() as u64, "intact frame"),
             human(bytes)
         );
     }

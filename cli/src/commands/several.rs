@@ -1,7 +1,8 @@
 //! One command for several inputs: each by itself, and the exit code tells of the worst.
 //!
-//! A large input has all cores to itself. What is no longer than an extent is one core's work, and
-//! most of the time for it goes to starting and to making it durable: those run side by side.
+//! A large input has all cores to itself. With a small one, most of the time goes to making it
+//! durable, which is waiting: many of them run side by side, more than there are cores, so that the
+//! file system commits what several wait for at once.
 
 use std::fs;
 use std::num::NonZero;
@@ -11,12 +12,16 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use ringpack::limits::EXTENT_RAW_BYTES;
-
 use crate::exit::Failure;
 use crate::job::{Jobs, Share};
 use crate::names;
 use crate::signals::Signals;
+
+/// Longest input that is small, in bytes.
+const SMALL_BYTES: u64 = 1 << 20;
+/// Small ones at once for each core to use. Each has a chunk, a frame and a context of the codec in
+/// memory, 4 MiB at level 3.
+const AT_ONCE_PER_CORE: usize = 4;
 
 /// Several inputs.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +77,7 @@ impl Several<'_> {
         Ok(ExitCode::from(worst.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// Does `one` for each, as many at once as there are cores to use.
+    /// Does `one` for each, many at once.
     fn side_by_side(
         &self,
         inputs: &[PathBuf],
@@ -80,7 +85,8 @@ impl Several<'_> {
         one: &(dyn Fn(&Path) -> Result<(), Failure> + Sync),
     ) -> Result<(), Failure> {
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-        let lanes = self.threads.unwrap_or_else(cores).min(inputs.len());
+        let cores = self.threads.unwrap_or_else(cores);
+        let lanes = cores.saturating_mul(AT_ONCE_PER_CORE).min(inputs.len());
         let batch = jobs.batch(inputs.len());
         let next = AtomicUsize::new(0);
         let lane = || {
@@ -107,8 +113,8 @@ impl Several<'_> {
     }
 }
 
-/// Whether it is one core's work.
+/// Whether it is one of those that run side by side.
 fn is_small(input: &Path) -> bool {
     let found = (!names::is_standard_stream(input)).then(|| fs::metadata(input));
-    found.is_some_and(|it| it.is_ok_and(|it| it.is_file() && it.len() <= EXTENT_RAW_BYTES))
+    found.is_some_and(|it| it.is_ok_and(|it| it.is_file() && it.len() <= SMALL_BYTES))
 }

@@ -63,7 +63,10 @@ pub(crate) fn run(
         threads: args.io.threads(),
     };
     several.each(signals, jobs, |input, share| {
-        one(input, args, signals.cancel(), &mut jobs.begin(input, share), share)
+        let mut job = jobs.begin(input, share);
+        let result = one(input, args, signals.cancel(), &mut job, share);
+        job.note_result(&result, signals);
+        result
     })
 }
 

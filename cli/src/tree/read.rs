@@ -149,8 +149,7 @@ impl<R: BufRead + Read + Seek> TarReader<R> {
         let expected = sum(&bytes[..148]) + 8 * 32 + sum(&bytes[156..]);
         if header.cksum().ok() != Some(expected) {
             if !self.found {
-                let what = "holds no archive: its content is no tar stream";
-                return Err(Error::new(ErrorKind::Input, what));
+                return Err(not_an_archive());
             }
             return Err(self.damaged("has a header that doesn't match its checksum"));
         }
@@ -158,13 +157,20 @@ impl<R: BufRead + Read + Seek> TarReader<R> {
         Ok(Some(header))
     }
 
-    /// Reads the next block; `false` where the content ends before it.
+    /// Reads the next block; `false` where the content ends before it. Within it, it can't end.
     fn block(&mut self, block: &mut [u8; BLOCK as usize]) -> Result<bool> {
-        match self.input.read_exact(block) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(failed(error)),
+        if self.input.fill_buf().map_err(failed)?.is_empty() {
+            let end = self.input.seek(SeekFrom::End(0)).map_err(failed)?;
+            if end < self.at {
+                return Err(self.damaged("is cut short: it ends within a file"));
+            }
+            return Ok(false);
         }
+        self.input.read_exact(block).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof if !self.found => not_an_archive(),
+            io::ErrorKind::UnexpectedEof => self.damaged("is cut short: it ends within a header"),
+            _ => failed(error),
+        })?;
         self.at += BLOCK;
         Ok(true)
     }
@@ -428,6 +434,12 @@ impl Extended {
         }
         Some(found)
     }
+}
+
+fn not_an_archive() -> Error {
+    let what = "holds no archive: its content is no tar stream";
+    let hint = "ringpack unpack restores the content as it is, and cat prints it";
+    Error::new(ErrorKind::Input, what).hint(hint)
 }
 
 /// What kept the content from being read, which the engine wraps.

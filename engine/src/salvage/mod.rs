@@ -281,7 +281,12 @@ fn report(survey: &Survey, plan: &Plan, warnings: Vec<String>, map_path: PathBuf
         (range(start, piece.frame), condition)
     });
     let map = Map::new(plan.content_len, known.collect());
-    let unplaced = plan.unplaced.iter().map(|&frame| {
+    // Behind the data there are frames too, in a member index; they are no content.
+    let header = plan.header.as_ref().filter(|header| header.members_len > 0);
+    let is_content = |frame: &&usize| {
+        header.is_none_or(|header| survey.frames[**frame].offset < header.data_end)
+    };
+    let unplaced = plan.unplaced.iter().filter(is_content).map(|&frame| {
         let found = &survey.frames[frame];
         let (len, content_len) = (found.len.into(), found.raw_len.into());
         Unplaced { offset: found.offset, len, content_len }

@@ -64,9 +64,12 @@ pub fn repair_map(
         target.refuse_source(&damaged.status)?;
         let mut window = Window::new(&damaged.file, damaged.status.len, cancel);
         let (survey, plan, warnings) = damaged.look(disk, &mut window)?;
-        if survey.headers.is_empty() && survey.groups.is_empty() && survey.frames.is_empty() {
-            let what = "nothing of a container was found in it";
-            return Err(Error::new(ErrorKind::NotAContainer, what).at(input));
+        // Of frames alone nothing says where they belong: all would be fetched, and might as well.
+        if survey.headers.is_empty() && survey.groups.is_empty() {
+            let what =
+                "has neither header nor index of a container, which a repair map is drawn by";
+            let hint = "replace the whole file, or restore what is intact by ringpack salvage";
+            return Err(Error::new(ErrorKind::NotAContainer, what).at(input).hint(hint));
         }
         let known = known(&mut window, &survey, &plan).map_err(|error| error.at(input))?;
         let header = plan.header.as_ref().filter(|header| header.file_size > 0);

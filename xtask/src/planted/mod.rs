@@ -5,8 +5,12 @@
 //! fail. A bug that the engine knows and this table doesn't is an error, and so is the reverse.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 mod table;
 
@@ -25,20 +29,23 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode, String> {
     build(root)?;
     let tests: BTreeSet<Test> =
         CAUGHT.iter().flat_map(|(_, tests)| tests.iter().copied()).collect();
-    for test in &tests {
-        if let Verdict::Fails(said) = verdict(root, test, None)? {
+    let sound: Vec<Run> = tests.into_iter().map(|test| (test, None)).collect();
+    for ((test, _), verdict) in sound.iter().zip(verdicts(root, &sound)?) {
+        if let Verdict::Fails(said) = verdict {
             return Err(format!("{} fails with nothing planted:\n{said}", test.name));
         }
     }
+    let planted: Vec<Run> = CAUGHT
+        .iter()
+        .flat_map(|(bug, tests)| tests.iter().map(move |test| (*test, Some(*bug))))
+        .collect();
     let mut missed = 0;
     println!("{:22} {:14} {:6} test", "bug", "layer", "");
-    for (bug, tests) in CAUGHT {
-        for test in *tests {
-            let caught = matches!(verdict(root, test, Some(bug))?, Verdict::Fails(_));
-            missed += usize::from(!caught);
-            let verdict = if caught { "caught" } else { "MISSED" };
-            println!("{bug:22} {:14} {verdict} {}", test.layer, test.name);
-        }
+    for ((test, bug), verdict) in planted.iter().zip(verdicts(root, &planted)?) {
+        let caught = matches!(verdict, Verdict::Fails(_));
+        missed += usize::from(!caught);
+        let verdict = if caught { "caught" } else { "MISSED" };
+        println!("{:22} {:14} {verdict} {}", bug.unwrap_or_default(), test.layer, test.name);
     }
     println!("{} bugs planted, {missed} missed", CAUGHT.len());
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -83,6 +90,26 @@ enum Verdict {
     Passes,
     /// What it said.
     Fails(String),
+}
+
+/// A test, and the bug that is planted for it.
+type Run = (Test, Option<&'static str>);
+
+/// Runs them, as many at once as there are cores; the verdicts in their order.
+fn verdicts(root: &Path, runs: &[Run]) -> Result<Vec<Verdict>, String> {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(Vec::new());
+    let lane = || loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let Some((test, bug)) = runs.get(number) else { return };
+        let verdict = verdict(root, test, *bug);
+        found.lock().unwrap_or_else(PoisonError::into_inner).push((number, verdict));
+    };
+    let lanes = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| (0..lanes).for_each(|_| drop(scope.spawn(lane))));
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|(number, _)| *number);
+    found.into_iter().map(|(_, verdict)| verdict).collect()
 }
 
 /// Runs the test; that it is there, and ran, is seen to.
