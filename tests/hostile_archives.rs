@@ -255,3 +255,41 @@ fn headers_that_make_no_sense_are_refused() {
         assert!(names(&folder.path().join("target")).iter().all(|name| name == "a"), "{what}");
     }
 }
+
+/// What is appended to an archive takes the place of what it has already, as with tar.
+#[test]
+fn of_a_member_that_comes_twice_the_last_counts() {
+    let members = [
+        (FILE, "a", "", 0o644, &b"old"[..]),
+        (SYMLINK, "l", "x", 0o777, b""),
+        (FILE, "a", "", 0o644, b"newer"),
+        (SYMLINK, "l", "y", 0o777, b""),
+    ];
+    let folder = folder(&crafted(&members));
+    succeed(ringpack(["unpack", "-x", "in.zst", "-o", "target"]).current_dir(folder.path()));
+    let target = folder.path().join("target");
+    assert_eq!(fs::read(target.join("a")).unwrap(), b"newer");
+    assert_eq!(fs::read_link(target.join("l")).unwrap(), Path::new("y"));
+    // What was there before is kept all the same.
+    let output =
+        run(ringpack(["unpack", "-x", "in.zst", "-o", "target"]).current_dir(folder.path()));
+    assert_eq!(output.status.code(), Some(7));
+}
+
+/// A hard link that is restored without its file becomes the file; a symbolic one stays what it is.
+#[test]
+fn a_symbolic_link_beside_a_hard_one_leads_where_it_says() {
+    let members = [
+        (FILE, "a", "", 0o644, &b"content"[..]),
+        (LINK, "b", "a", 0o644, b""),
+        (SYMLINK, "c", "a", 0o777, b""),
+    ];
+    let folder = folder(&crafted(&members));
+    for members in [["b", "c"], ["c", "b"]] {
+        let args = ["unpack", "-f", "--member", members[0], "--member", members[1], "in.zst"];
+        succeed(ringpack(args).args(["-o", "target"]).current_dir(folder.path()));
+        let target = folder.path().join("target");
+        assert_eq!(fs::read(target.join("b")).unwrap(), b"content");
+        assert_eq!(fs::read_link(target.join("c")).unwrap(), Path::new("a"));
+    }
+}

@@ -518,6 +518,27 @@ fn a_member_index_is_told_of_by_name_and_an_archive_is_restored_without_it() {
     }
 }
 
+/// A pad states its own length: where that is damaged, the map must not believe it.
+#[test]
+fn q4_a_pad_of_another_length_is_not_intact() {
+    for (number, original) in originals().iter().enumerate() {
+        let entries = &original.parts.index.entries;
+        let ends = entries.iter().map(|it| it.offset as usize + it.frame_len as usize);
+        let nexts = entries.iter().skip(1).map(|it| it.offset as usize);
+        let data_end = original.parts.header.data_end as usize;
+        let gaps = ends.zip(nexts.chain([data_end])).filter(|(end, next)| next - end >= 8);
+        for (end, next) in gaps {
+            for bit in 0..32 {
+                let mut damaged = original.bytes.clone();
+                damaged[end + 4 + bit / 8] ^= 1 << (bit % 8);
+                let disk = MemoryDisk::new(damaged.clone());
+                let what = format!("original {number}, pad {end}..{next}, bit {bit}");
+                check_repair_map(original, &damaged, &disk, &what);
+            }
+        }
+    }
+}
+
 #[test]
 fn plain_zstandard_files_of_several_frames() {
     let folder = tempfile::tempdir().unwrap();

@@ -75,6 +75,16 @@ impl Failure {
         code
     }
 
+    /// Whether it is that the job was told to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        match self {
+            Self::Engine(error) | Self::Resumable(error, _) => {
+                matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Suspended)
+            }
+            _ => false,
+        }
+    }
+
     /// The code that the program ends with.
     pub(crate) fn code(&self, signals: &Signals) -> u8 {
         match self {

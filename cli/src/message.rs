@@ -4,6 +4,7 @@
 //! Programs get theirs on standard output, or on standard error where standard output carries what
 //! was asked for. docs/JSON.md has every message.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::OnceLock;
 
@@ -46,7 +47,7 @@ pub(crate) fn error(text: &str) {
         return json(&Failed::other("other", text, None));
     }
     let style = styled(AnsiColor::Red.on_default().bold());
-    line(&format!("{style}ringpack: {style:#}{text}"));
+    line(&format!("{style}ringpack: {style:#}{}", tame(text)));
 }
 
 /// An error of the engine's, with the code that the program ends with because of it.
@@ -63,13 +64,13 @@ pub(crate) fn warning(text: &str) {
         return json(&Warning { message_type: "warning", message: text });
     }
     let style = styled(AnsiColor::Yellow.on_default().bold());
-    line(&format!("ringpack: {style}warning: {style:#}{text}"));
+    line(&format!("ringpack: {style}warning: {style:#}{}", tame(text)));
 }
 
 /// What was done, for people.
 pub(crate) fn note(text: &str) {
     if !is_json() {
-        line(text);
+        line(&tame(text));
     }
 }
 
@@ -97,9 +98,29 @@ pub(crate) fn line(text: &str) {
     let _ = progress::apart(|| stderr().write_all(format!("{text}\n").as_bytes()));
 }
 
-/// What another program says, as it is.
+/// What another program says, as it is; between programs' objects, as one of them.
 pub(crate) fn pass_on(bytes: &[u8]) {
+    if form() == Form::JsonAside {
+        let message = &*String::from_utf8_lossy(bytes);
+        return json(&Passed { message_type: "producer", message });
+    }
     let _ = progress::apart(|| stderr().write_all(bytes));
+}
+
+/// A text without what would command a terminal, if it goes to one: names come from anywhere.
+fn tame(text: &str) -> Cow<'_, str> {
+    let commands = |letter: char| letter.is_control() && letter != '\n';
+    if !is_watched() || !text.contains(commands) {
+        return text.into();
+    }
+    let mut tamed = String::new();
+    for letter in text.chars() {
+        match commands(letter) {
+            true => tamed.extend(letter.escape_default()),
+            false => tamed.push(letter),
+        }
+    }
+    tamed.into()
 }
 
 /// Whether a person is watching.
@@ -123,6 +144,12 @@ fn styled(style: Style) -> Style {
 
 #[derive(Serialize)]
 struct Warning<'a> {
+    message_type: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Passed<'a> {
     message_type: &'static str,
     message: &'a str,
 }

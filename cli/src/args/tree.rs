@@ -65,4 +65,9 @@ impl Extract {
     pub(crate) fn is_wanted(&self) -> bool {
         self.extract || !self.member.is_empty()
     }
+
+    /// Whether more is to be restored of them than who restores may give away unasked.
+    pub(crate) fn has_rights(&self) -> bool {
+        self.same_owner || self.same_permissions || self.devices
+    }
 }

@@ -47,13 +47,15 @@ pub(super) fn run(
     let mut all_matched = true;
     let mut extraction = Extraction::into(target, rights, cancel)?;
     if patterns.is_empty() {
-        whole(&container, &mut extraction)?;
+        whole(&container, &mut extraction).map_err(|error| container.named(error))?;
     } else {
         let (chosen, matched) = choose(&container, &patterns, args.talk.quiet, cancel)?;
-        some(&container, chosen, args.talk.quiet, cancel, &mut extraction)?;
+        some(&container, chosen, args.talk.quiet, cancel, &mut extraction)
+            .map_err(|error| container.named(error))?;
         all_matched = unmatched(&patterns, &matched) == ExitCode::SUCCESS;
     }
     let restored = extraction.finish()?;
+    job.note_size(container.header().file_size);
     job.over();
     let name = input.display().to_string();
     if args.talk.json {
@@ -143,7 +145,9 @@ fn some(
     let mut reader = reader(container, 0)?;
     for member in &chosen {
         let mut found = entry(container, &mut reader, member)?;
-        if let Some(first) = stands_for.get(&member.link) {
+        if member.kind != MemberKind::HardLink {
+            // A symbolic link leads wherever it says.
+        } else if let Some(first) = stands_for.get(&member.link) {
             found.member.link.clone_from(first);
         } else if let Some(file) = linked.get(&member.link) {
             let file = entry(container, &mut reader, file)?;

@@ -14,6 +14,7 @@ use super::report::{json, print};
 use crate::args;
 use crate::exit::Failure;
 use crate::size::human;
+use crate::streams::refuse_stdin;
 
 /// What is known of a container without reading its content. Sizes are in bytes.
 #[derive(Debug, Serialize)]
@@ -36,6 +37,7 @@ struct Summary {
 }
 
 pub(crate) fn run(args: &args::Info, cancel: &Cancel) -> Result<ExitCode, Failure> {
+    refuse_stdin(&args.input)?;
     let container = match Container::open(&OsDisk, &args.input, false) {
         Err(error) if foreign::may_be(&error) => {
             let listing = ringpack::foreign::list(&OsDisk, &args.input, cancel)?;

@@ -110,6 +110,10 @@ fn accompany(
     run: impl FnOnce(&Jobs) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
     if let Some(file) = &talk.metrics_file {
+        if std::path::absolute(file).ok() == std::path::absolute(path).ok() {
+            let what = "the metrics would take the place of what they are about";
+            return Err(Failure::Usage(format!("{}: {what}: name another file", file.display())));
+        }
         metrics::check(file)?;
     }
     let jobs = Jobs::new(command, talk);

@@ -30,6 +30,15 @@ impl args::Io {
         }
     }
 
+    /// How a job that has only so much of the machine is to read and write: of one read and one
+    /// write nothing is batched, and a ring takes longer to set up than they do.
+    pub(super) fn mode_of(&self, share: Share) -> IoMode {
+        match (share, self.mode()) {
+            (Share::Core, IoMode::Auto) => IoMode::Pwrite,
+            (_, mode) => mode,
+        }
+    }
+
     pub(super) fn mode(&self) -> IoMode {
         match self.mode {
             args::IoMode::Auto => IoMode::Auto,

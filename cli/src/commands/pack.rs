@@ -26,9 +26,10 @@ use crate::producer::Producer;
 use crate::signals::Signals;
 use crate::streams::{duplicate, standard_output};
 
-/// Whether the container goes to standard output, if there is one input.
+/// Whether a container goes to standard output.
 pub(crate) fn is_to_stdout(args: &args::Pack) -> bool {
-    let is_stream = args.guards.from_command || names::is_standard_stream(&args.inputs[0]);
+    let is_stream = args.guards.from_command
+        || args.inputs.iter().any(|input| names::is_standard_stream(input));
     args.stdout || args.output.as_deref().map_or(is_stream, names::is_standard_stream)
 }
 
@@ -59,6 +60,10 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
     if to_stdout && args.inputs.len() > 1 {
         let what = "several containers in a row are not one: pack each by itself";
         return Err(Failure::Usage(what.to_owned()));
+    }
+    if args.rm {
+        // Before anything is done.
+        args.inputs.iter().try_for_each(|input| check_removable(input, to_stdout))?;
     }
     let several = Several {
         inputs: &args.inputs,
@@ -160,7 +165,7 @@ impl One<'_> {
             expected: args.guards.expected(producer.as_ref(), args.checkpoints.keep_partial),
             observer: job.observer(),
             progress: job.progress(),
-            io: args.io.mode(),
+            io: args.io.mode_of(self.share),
             threads: args.io.threads_of(self.share),
             direct: !args.io.no_direct,
             ..PackOptions::default()

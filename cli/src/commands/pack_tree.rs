@@ -15,7 +15,7 @@ use ringpack::{Error, ErrorKind};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
-use crate::quoting::quoted;
+use crate::quoting::quoted_word;
 use crate::tree::select::Patterns;
 use crate::tree::walk::Walk;
 use crate::tree::when;
@@ -127,10 +127,8 @@ fn source_date_epoch() -> Result<Option<i64>, Failure> {
 pub(super) fn resume_command() -> String {
     let mut words = vec!["ringpack".to_owned()];
     for arg in env::args_os().skip(1).filter(|arg| arg != "--resume") {
-        let is_option = arg.as_bytes().starts_with(b"-");
-        let plain = arg.to_str().filter(|_| is_option).map(str::to_owned);
         let is_command = words.len() == 1;
-        words.push(plain.unwrap_or_else(|| quoted(Path::new(&arg))));
+        words.push(quoted_word(&arg, ""));
         if is_command {
             words.push("--resume".to_owned());
         }

@@ -95,9 +95,9 @@ pub(super) fn note_packed(
         });
     }
     note(talk, || {
-        let ratio = 100.0 * header.file_size as f64 / header.content_size.max(1) as f64;
+        let ratio = percent(header.file_size, header.content_size);
         let (raw, packed) = (human(header.content_size), human(header.file_size));
-        let mut text = format!("{input}: {raw} -> {packed} ({ratio:.2}%), {output}");
+        let mut text = format!("{input}: {raw} -> {packed}{ratio}, {output}");
         if let Some(resumed) = report.resumed {
             text += &format!("\n  {} of it from before", human(resumed.adopted_bytes));
         }
@@ -135,6 +135,12 @@ pub(super) fn json(command: &'static str, report: &impl Serialize) -> Result<Str
     }
     let text = serde_json::to_string(&Summary { message_type: "summary", command, report });
     Ok(text.map_err(|error| Failure::Other(error.to_string()))? + "\n")
+}
+
+/// The same for people; of nothing there is no part.
+fn percent(file_size: u64, content_size: u64) -> String {
+    let ratio = ratio(file_size, content_size);
+    ratio.map_or_else(String::new, |ratio| format!(" ({:.2}%)", 100.0 * ratio))
 }
 
 /// The container's length over the content's.

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use ringpack::ErrorKind;
+
 use crate::exit::Failure;
 use crate::job::{Jobs, Share};
 use crate::names;
@@ -55,7 +57,7 @@ impl Several<'_> {
         let worst = Mutex::new(0);
         let attempt = |input: &Path, share| match one(input, share) {
             Ok(()) => Ok(()),
-            Err(failure) if signals.cancel().is_cancelled() => Err(failure),
+            Err(failure) if failure.is_stopped() => Err(failure),
             Err(failure) => {
                 let code = failure.say(signals);
                 let mut worst = worst.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,15 +66,21 @@ impl Several<'_> {
             }
         };
         let mut rest = self.inputs;
-        while let Some(first) = rest.first() {
+        while let Some(first) = rest.first().filter(|_| !signals.cancel().is_cancelled()) {
             let small = rest.iter().take_while(|input| self.are_apart && is_small(input)).count();
             if small > 1 {
-                self.side_by_side(&rest[..small], jobs, &|input| attempt(input, Share::Core))?;
+                self.side_by_side(&rest[..small], signals, jobs, &|input| {
+                    attempt(input, Share::Core)
+                })?;
                 rest = &rest[small..];
             } else {
                 attempt(first, Share::All)?;
                 rest = &rest[1..];
             }
+        }
+        if signals.cancel().is_cancelled() {
+            // Between two of them, so that none of them was told.
+            return Err(ringpack::Error::new(ErrorKind::Cancelled, "stopped by a signal").into());
         }
         Ok(ExitCode::from(worst.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
@@ -81,6 +89,7 @@ impl Several<'_> {
     fn side_by_side(
         &self,
         inputs: &[PathBuf],
+        signals: &Signals,
         jobs: &Jobs,
         one: &(dyn Fn(&Path) -> Result<(), Failure> + Sync),
     ) -> Result<(), Failure> {
@@ -90,7 +99,9 @@ impl Several<'_> {
         let batch = jobs.batch(inputs.len());
         let next = AtomicUsize::new(0);
         let lane = || {
-            while let Some(input) = inputs.get(next.fetch_add(1, Relaxed)) {
+            while !signals.cancel().is_cancelled()
+                && let Some(input) = inputs.get(next.fetch_add(1, Relaxed))
+            {
                 one(input)?;
                 batch.one_through();
             }

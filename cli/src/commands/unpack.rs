@@ -40,9 +40,9 @@ pub(super) struct Unpacked<'a> {
     pub(super) how: How<'a>,
 }
 
-/// Whether the content goes to standard output, if there is one input.
+/// Whether content goes to standard output.
 pub(crate) fn is_to_stdout(args: &args::Unpack) -> bool {
-    goes_to_stdout(&args.inputs[0], args)
+    args.inputs.iter().any(|input| goes_to_stdout(input, args))
 }
 
 fn goes_to_stdout(input: &Path, args: &args::Unpack) -> bool {
@@ -77,6 +77,11 @@ fn one(
     job: &mut Job,
     share: Share,
 ) -> Result<(), Failure> {
+    if !args.tree.is_wanted() && args.tree.has_rights() {
+        let what = "--same-owner, --same-permissions and --devices are for the files of an \
+                    archive: add --extract (-x), or --member";
+        return Err(Failure::Usage(what.to_owned()));
+    }
     if names::is_standard_stream(input) && args.rm {
         return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
     }
@@ -123,7 +128,7 @@ fn restore(
     if let Some(path) = &at_many_places {
         let options = UnpackOptions {
             replace: args.force,
-            io: args.io.mode(),
+            io: args.io.mode_of(share),
             threads: args.io.threads_of(share),
             direct: !args.io.no_direct,
             progress: job.progress(),

@@ -18,6 +18,7 @@ use crate::job::{Course, Job, Jobs, Share};
 use crate::message;
 use crate::remedy::remedied;
 use crate::size::human;
+use crate::streams::refuse_stdin;
 
 /// Checks every container named; the code is that of the worst found.
 pub(crate) fn run(args: &args::Verify, cancel: &Cancel, jobs: &Jobs) -> Result<ExitCode, Failure> {
@@ -72,6 +73,7 @@ fn with_map(
         let what = "--repair-map is for one container at a time";
         return Err(Failure::Usage(what.to_owned()));
     };
+    refuse_stdin(input)?;
     let mut job = jobs.begin(input, Share::All);
     let found = match check(input, args, cancel, &mut job) {
         Err(Failure::Engine(error))
@@ -96,6 +98,7 @@ fn with_map(
     // What verifying can't see, the survey may: a container is whole only if both say so.
     let is_whole = repair.map.is_intact();
     let code = if found == 0 && !is_whole { exit::DAMAGED } else { found };
+    job.note_code(code);
     Ok(ExitCode::from(code))
 }
 

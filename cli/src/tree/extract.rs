@@ -7,7 +7,7 @@
 //! file capabilities and ACLs, device nodes. Directories get their permissions and times last, when
 //! nothing is written in them any more; then all is made durable at once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek};
 use std::os::unix::fs::FileExt;
@@ -60,8 +60,9 @@ pub(crate) struct Extraction<'a> {
     restored: Restored,
     /// Directories that were made here, whose attributes are set last.
     directories: Vec<Entry>,
-    /// Paths that were restored: what a hard link can name.
-    done: HashSet<Vec<u8>>,
+    /// What was restored by its path: a hard link can name a file, and what comes again takes the
+    /// place of what came before.
+    done: HashMap<Vec<u8>, MemberKind>,
     /// Paths that were left out for what exists already.
     kept: HashSet<Vec<u8>>,
     /// Number of the next file under a name of its own.
@@ -77,7 +78,7 @@ impl<'a> Extraction<'a> {
             cancel,
             restored: Restored::default(),
             directories: Vec::new(),
-            done: HashSet::new(),
+            done: HashMap::new(),
             kept: HashSet::new(),
             number: 0,
         })
@@ -111,7 +112,9 @@ impl<'a> Extraction<'a> {
             return self.directory(&place, entry);
         }
         let failed = |this: &Self, error| this.root.failed(&path, "cannot restore", error);
-        if !self.rights.replace && place.is_taken().map_err(|error| failed(self, error))? {
+        // What an archive has twice was appended to it: the last counts, as with tar.
+        let replace = self.rights.replace || self.done.contains_key(&path);
+        if !replace && place.is_taken().map_err(|error| failed(self, error))? {
             return self.keep(&path);
         }
         let (uid, gid) = (Uid::from_raw(entry.member.uid), Gid::from_raw(entry.member.gid));
@@ -146,18 +149,16 @@ impl<'a> Extraction<'a> {
                 name
             }
         };
-        match self.give_name(&place, &name) {
+        match give_name(&place, &name, replace) {
             Ok(()) => {}
-            Err(Errno::EXIST) if !self.rights.replace => {
+            Err(Errno::EXIST) if !replace => {
                 drop(self.undo(&place, &name, failed(self, Errno::EXIST)));
                 return self.keep(&path);
             }
             Err(error) => return Err(self.undo(&place, &name, failed(self, error))),
         }
         self.restored.members += 1;
-        if entry.member.kind == MemberKind::Regular {
-            self.done.insert(path);
-        }
+        self.done.insert(path, entry.member.kind);
         Ok(())
     }
 
@@ -239,7 +240,12 @@ impl<'a> Extraction<'a> {
         if entry.pieces.is_some() {
             file.set_len(entry.member.size).map_err(failed)?;
         }
-        self.set(file, entry).map_err(|error| failed(error.into()))
+        let unset = self.set(file, entry).map_err(|error| failed(error.into()))?;
+        if self.rights.replace {
+            // What it takes the place of may be durable: so has this to be.
+            file.sync_all().map_err(failed)?;
+        }
+        Ok(unset)
     }
 
     /// Gives an open file or directory its owner, attributes, permissions and times, in this order:
@@ -252,7 +258,7 @@ impl<'a> Extraction<'a> {
         }
         let mut unset = 0;
         for xattr in &entry.xattrs {
-            if !xattrs::is_privileged(&xattr.0) || self.rights.permissions {
+            if xattrs::is_restored(&xattr.0, self.rights.permissions) {
                 unset += u64::from(!xattrs::set(file, xattr)?);
             }
         }
@@ -293,7 +299,7 @@ impl<'a> Extraction<'a> {
         let other = self.root.place(&member.link, Missing::Refused)?;
         let other = other
             .ok_or_else(|| refused(self, "is refused: it is a link to the directory itself"))?;
-        if !self.done.contains(&member.link) {
+        if self.done.get(&member.link) != Some(&MemberKind::Regular) {
             let what = "is another name of a member that was not restored: restore both";
             return Err(refused(self, what));
         }
@@ -308,24 +314,6 @@ impl<'a> Extraction<'a> {
     fn own_name(&mut self) -> Vec<u8> {
         self.number += 1;
         format!(".{}-{}.ringpack-partial", std::process::id(), self.number).into_bytes()
-    }
-
-    fn give_name(&self, place: &Place, name: &[u8]) -> rustix::io::Result<()> {
-        let (parent, to) = (&*place.parent, place.name.as_slice());
-        if self.rights.replace {
-            renameat(parent, name, parent, to)?;
-            // Two names of one file: a rename leaves both, and the one of its own goes.
-            let _ = unlinkat(parent, name, AtFlags::empty());
-            return Ok(());
-        }
-        match renameat_with(parent, name, parent, to, RenameFlags::NOREPLACE) {
-            // A file system that can't: a second name is refused where there is one.
-            Err(Errno::INVAL) => {
-                linkat(parent, name, parent, to, AtFlags::empty())?;
-                unlinkat(parent, name, AtFlags::empty())
-            }
-            renamed => renamed,
-        }
     }
 
     /// Removes what was made under a name of its own, and gives the error back.
@@ -361,4 +349,23 @@ impl<'a> Extraction<'a> {
 fn times(member: &Member) -> Timestamps {
     let time = Timespec { tv_sec: member.mtime, tv_nsec: member.mtime_ns.into() };
     Timestamps { last_access: time, last_modification: time }
+}
+
+/// Gives what was made under a name of its own the one that it is to have.
+fn give_name(place: &Place, name: &[u8], replace: bool) -> rustix::io::Result<()> {
+    let (parent, to) = (&*place.parent, place.name.as_slice());
+    if replace {
+        renameat(parent, name, parent, to)?;
+        // Two names of one file: a rename leaves both, and the one of its own goes.
+        let _ = unlinkat(parent, name, AtFlags::empty());
+        return Ok(());
+    }
+    match renameat_with(parent, name, parent, to, RenameFlags::NOREPLACE) {
+        // A file system that can't: a second name is refused where there is one.
+        Err(Errno::INVAL) => {
+            linkat(parent, name, parent, to, AtFlags::empty())?;
+            unlinkat(parent, name, AtFlags::empty())
+        }
+        renamed => renamed,
+    }
 }

@@ -20,6 +20,8 @@ const BLOCK: u64 = 512;
 const NAME_LEN_MAX: u64 = 1 << 16;
 /// Longest PAX header, in bytes: room for more attributes than Linux lets a file have.
 const PAX_LEN_MAX: u64 = 8 << 20;
+/// Most digits of a number: those of 2^64.
+const DIGITS_MAX: usize = 20;
 /// Most pieces of a sparse file.
 const PIECES_MAX: usize = 1 << 20;
 
@@ -356,6 +358,10 @@ impl<R: BufRead + Read + Seek> TarReader<R> {
                     let pairs = numbers[1..].as_chunks::<2>().0;
                     return Ok((pairs.iter().map(|&[at, len]| (at, len)).collect(), taken));
                 }
+            }
+            // What is left is the beginning of a number.
+            if text.len() > DIGITS_MAX {
+                return Err(self.damaged("has a sparse file whose map makes no sense"));
             }
         }
     }

@@ -12,11 +12,17 @@ use rustix::io::{Errno, Result};
 pub(super) type Xattr = (Vec<u8>, Vec<u8>);
 
 fn is_packed(name: &[u8]) -> bool {
-    name.starts_with(b"user.") || is_privileged(name)
+    is_restored(name, true)
 }
 
-/// Whether it gives rights, and so isn't restored unless that was asked for.
-pub(super) fn is_privileged(name: &[u8]) -> bool {
+/// Whether it is restored: what gives rights only where these are to be; and what is never packed,
+/// an archive of another program's has in vain.
+pub(super) fn is_restored(name: &[u8], with_rights: bool) -> bool {
+    name.starts_with(b"user.") || (with_rights && is_privileged(name))
+}
+
+/// Whether it gives rights.
+fn is_privileged(name: &[u8]) -> bool {
     name.starts_with(b"trusted.")
         || name.starts_with(b"system.posix_acl_")
         || name == b"security.capability"

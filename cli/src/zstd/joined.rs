@@ -57,7 +57,7 @@ pub(super) fn pack(files: &[PathBuf], flags: &Flags, signals: &Signals) -> Resul
     let stop = cancel.clone();
     let reading = std::thread::spawn(move || {
         let copied = opened.iter().try_for_each(|mut file| io::copy(&mut file, &mut to).map(drop));
-        if copied.is_err() {
+        if copied.as_ref().is_err_and(|error| !is_broken(error)) {
             // Before the pipe is closed, which would be taken for the end of it all.
             stop.cancel();
         }
@@ -68,6 +68,8 @@ pub(super) fn pack(files: &[PathBuf], flags: &Flags, signals: &Signals) -> Resul
     // The pipe's other end is closed by now, so it doesn't wait.
     let read = reading.join();
     match (packed, read) {
+        // The pipe broke because packing failed, and that says why.
+        (Err(error), Ok(Err(read))) if is_broken(&read) => Err(error.into()),
         (Ok(_), Ok(Ok(()))) => Ok(code),
         (Err(error), _) if !cancel.is_cancelled() || signals.received().is_some() => {
             Err(error.into())
@@ -75,4 +77,8 @@ pub(super) fn pack(files: &[PathBuf], flags: &Flags, signals: &Signals) -> Resul
         (_, Ok(Err(error))) => Err(Failure::Other(format!("cannot read the files: {error}"))),
         _ => Err(Failure::Other("the files could not be read".to_owned())),
     }
+}
+
+fn is_broken(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }

@@ -277,6 +277,15 @@ fn into_file(
     file.sync_all().map_err(failed("cannot make the data durable"))?;
     file.set_attributes(&attributes).map_err(failed("cannot set the file's attributes"))?;
     file.sync_all().map_err(failed("cannot make the attributes durable"))?;
+    if let Opened::File(source, opened) = opened {
+        let now = source.status().map_err(|error| {
+            Error::from_io(ErrorKind::Input, "cannot read the input's status", error)
+        })?;
+        if (now.len, now.modified) != (opened.len, opened.modified) {
+            let what = "was written to while it was read";
+            return Err(Error::new(ErrorKind::InputChanged, what));
+        }
+    }
     shared.check()?;
     if let Some(what) = partial.took_over() {
         report.warnings.push(what.to_owned());

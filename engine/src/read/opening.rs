@@ -18,9 +18,8 @@ pub(super) fn read_header(raw: &Raw<'_>) -> Result<(Header, Tail)> {
         let is_zstd = front.starts_with(&frame::ZSTD_MAGIC.to_le_bytes());
         match refused.kind() {
             ErrorKind::NotAContainer if front.is_empty() => refused.hint("it is empty"),
-            ErrorKind::NotAContainer if is_zstd => {
-                refused.hint("it is a plain Zstandard file: zstd -d restores it")
-            }
+            ErrorKind::NotAContainer if is_zstd => refused
+                .hint("it is another program's Zstandard file, which ringpack unpack restores"),
             ErrorKind::NotAContainer => refused.hint("name a file that ringpack pack wrote"),
             _ => refused,
         }

@@ -231,6 +231,7 @@ impl<'a> Damaged<'a> {
         {
             warnings.push(format!("its journal is of no help: {error}"));
         }
+        survey.leave_out_member_index();
         let plan = plan(&survey);
         if survey.gave_up {
             let what = "so much in it looks like frames and is none that not all was looked at";
@@ -281,12 +282,7 @@ fn report(survey: &Survey, plan: &Plan, warnings: Vec<String>, map_path: PathBuf
         (range(start, piece.frame), condition)
     });
     let map = Map::new(plan.content_len, known.collect());
-    // Behind the data there are frames too, in a member index; they are no content.
-    let header = plan.header.as_ref().filter(|header| header.members_len > 0);
-    let is_content = |frame: &&usize| {
-        header.is_none_or(|header| survey.frames[**frame].offset < header.data_end)
-    };
-    let unplaced = plan.unplaced.iter().filter(is_content).map(|&frame| {
+    let unplaced = plan.unplaced.iter().map(|&frame| {
         let found = &survey.frames[frame];
         let (len, content_len) = (found.len.into(), found.raw_len.into());
         Unplaced { offset: found.offset, len, content_len }

@@ -18,9 +18,9 @@ use crate::checksum::{Whole, crc32c};
 use crate::commit::{Partial, Target};
 use crate::damage::{Condition, Damage, Map};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{is_pad, store_len};
-use crate::format::header::{Digest, Header, State};
-use crate::format::layout::Tail;
+use crate::format::frame::{self, is_pad, store_len};
+use crate::format::header::{Digest, Header, PlacementKind, State};
+use crate::format::layout::{Geometry, Tail};
 use crate::format::{SKIPPABLE_MAGIC, members, seek_table};
 use crate::limits::{ALIGN, CHUNK_LOG2_MAX, HEADER_LEN};
 use crate::ring::file::{Disk, Replace};
@@ -134,6 +134,18 @@ fn known(
         let end = found.offset + u64::from(found.len);
         known.push((found.offset..end, condition));
         if let Some(pad_end) = pad(window, end)? {
+            // A pad states its own length, which may be what is damaged: the layout decides.
+            let is_right = plan.header.as_ref().is_some_and(|header| {
+                let slots = |sequence: u64| {
+                    let slot_end = (sequence + 1).checked_mul(Geometry::of(header).slot_len());
+                    slot_end.is_some_and(|slot_end| pad_end == HEADER_LEN as u64 + slot_end)
+                };
+                match header.placement {
+                    PlacementKind::Slots => in_place.is_some_and(slots),
+                    PlacementKind::Dense => pad_end - end == frame::pad_len(end),
+                }
+            });
+            let condition = if is_right { condition } else { Condition::Unsure };
             known.push((end..pad_end, condition));
         }
     }

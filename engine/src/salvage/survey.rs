@@ -107,6 +107,20 @@ pub(super) struct Survey {
     pub(super) gave_up: bool,
 }
 
+impl Survey {
+    /// Leaves out the frames that a member index is made of: they are no content.
+    pub(super) fn leave_out_member_index(&mut self) {
+        for (offset, header) in &self.headers {
+            let start = header.index_offset.saturating_add(header.index_len);
+            let end = start.saturating_add(header.members_len);
+            // Other headers are those of containers within the content.
+            if header.members_len > 0 && (*offset == 0 || *offset == end) {
+                self.frames.retain(|found| !(start..end).contains(&found.offset));
+            }
+        }
+    }
+}
+
 /// Takes the survey.
 pub(super) fn survey(window: &mut Window<'_>) -> Result<Survey> {
     let file_len = window.file_len();
