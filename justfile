@@ -27,9 +27,11 @@ lint:
 deny:
     cargo deny --all-features check --hide-inclusion-graph licenses bans sources
 
-# Builds the library, its examples and the command-line program.
+# All programs at once, as the tests are built, so that what they depend on is built once.
+
+# Builds the programs and the library's examples.
 build:
-    cargo build -p ringpack -p ringpack-cli -p ringpack-reference
+    cargo build --workspace --bins
     cargo build -p ringpack --examples --features tokio,tokio-uring
 
 # The integration tests start `ringpack` from the folder above their own executable: the same

@@ -15,7 +15,7 @@ use support::oracle::{self, Fate};
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-const MUTANTS: usize = 250_000;
+const MUTANTS: usize = 160_000;
 const MIB: usize = 1 << 20;
 /// What a look at one mutant may take: two buffers of the largest chunk, the chunk that
 /// reading decodes into, and a few times the file itself, which is a MiB at most.

@@ -20,7 +20,7 @@ use ringpack_lab::{Flavour, Lab, Packing, Shape, Stop};
 /// again after each cut.
 const LEN: usize = 3 << 20;
 /// States shown a file system unless another number is asked for.
-const STATES: u64 = 2500;
+const STATES: u64 = 2000;
 /// Different images that are shown a file system at the least.
 const IMAGES_MIN: usize = 2000;
 
