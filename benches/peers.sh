@@ -120,7 +120,7 @@ lacks() {
         "cp" | "dd"*) echo "smaller; checksums; whole or not at all; resume" ;;
         "bgzip"*) echo "seek without an index beside it; whole or not at all; durable; resume" ;;
         "zeekstd"*) echo "whole or not at all; durable; resume" ;;
-        "qemu-img"*) echo "checksums; whole or not at all; durable; resume" ;;
+        "qemu-img"*) echo "checksums; whole or not at all; resume" ;;
         *) echo "seek; whole or not at all; durable; resume" ;;
     esac
 }

@@ -391,3 +391,16 @@ fn many_small_inputs_run_side_by_side_and_one_that_fails_stops_no_other() {
     let both = here(&["unpack", "-c", "in 5.zst", "in 4.zst"]).stdout;
     assert_same(&both, &[content(5_000, 5), content(4_000, 4)].concat(), "in order");
 }
+
+/// Where an input is what another becomes, or comes twice, one follows the other.
+#[test]
+fn inputs_that_others_become_are_taken_in_their_order() {
+    let folder = folder();
+    let folder = folder.path();
+    for _ in 0..20 {
+        let (code, _, stderr) = check(folder, &["pack", "-f", "in", "in.zst", "in"]);
+        assert_eq!(code, Some(0), "{stderr}");
+        let inner = succeed(ringpack(["unpack", "-c", "in.zst.zst"]).current_dir(folder));
+        assert_same(&inner, &fs::read(folder.join("in.zst")).unwrap(), "packed again");
+    }
+}

@@ -16,7 +16,7 @@ use ringpack::ring::os::OsDisk;
 use super::pack_tree::{self, Tree, Warnings};
 use super::removal::{check_removable, remove_source};
 use super::report::{note_packed, warn};
-use super::several::Several;
+use super::several::{Several, are_apart};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::{Job, Jobs, STANDARD_OUTPUT, Share};
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
     let several = Several {
         inputs: &args.inputs,
         output: args.output.as_deref(),
-        are_apart: true,
+        are_apart: are_apart(&args.inputs, names::packed),
         threads: args.io.threads(),
     };
     several.each(signals, jobs, |input, share| {

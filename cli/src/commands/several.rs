@@ -4,6 +4,7 @@
 //! durable, which is waiting: many of them run side by side, more than there are cores, so that the
 //! file system commits what several wait for at once.
 
+use std::collections::HashSet;
 use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,13 @@ impl Several<'_> {
             result
         })
     }
+}
+
+/// Whether no input is named twice, or is what another becomes: then their order counts.
+pub(crate) fn are_apart(inputs: &[PathBuf], output: impl Fn(&Path) -> PathBuf) -> bool {
+    let mut names = HashSet::new();
+    inputs.iter().all(|input| names.insert(input.clone()))
+        && inputs.iter().all(|input| names.insert(output(input)))
 }
 
 /// Whether it is one of those that run side by side.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::extract;
 use super::removal::{check_removable, remove_source};
 use super::report::{How, how, note, warn, way};
-use super::several::Several;
+use super::several::{Several, are_apart};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::{Course, Job, Jobs, Share};
@@ -59,7 +59,9 @@ pub(crate) fn run(
         inputs: &args.inputs,
         // Into one directory, any number of archives may go.
         output: args.output.as_deref().filter(|_| !args.tree.is_wanted()),
-        are_apart: !args.tree.is_wanted() && !is_to_stdout(args),
+        are_apart: !args.tree.is_wanted()
+            && !is_to_stdout(args)
+            && are_apart(&args.inputs, |input| names::unpacked(input).unwrap_or_default()),
         threads: args.io.threads(),
     };
     several.each(signals, jobs, |input, share| {
