@@ -56,7 +56,7 @@ power-cut states='20000' seed='1':
 
 # Tries every order of the steps of threads that share a table, a gate or a count, by shuttle.
 orders:
-    RUSTFLAGS="--cfg ringpack_shuttle" \
+    CARGO_PROFILE_DEV_DEBUG=0 RUSTFLAGS="--cfg ringpack_shuttle" \
         cargo test -p ringpack --lib --target-dir target/orders -- orders_
 
 # Writes the manual pages to target/man.
