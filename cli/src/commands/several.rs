@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use ringpack::ErrorKind;
+use ringpack::{Error, ErrorKind};
 
 use crate::exit::Failure;
 use crate::job::{Jobs, Share};
@@ -56,32 +56,31 @@ impl Several<'_> {
             return Err(Failure::Usage(what.to_owned()));
         }
         let worst = Mutex::new(0);
-        let attempt = |input: &Path, share| match one(input, share) {
-            Ok(()) => Ok(()),
-            Err(failure) if failure.is_stopped() => Err(failure),
-            Err(failure) => {
-                let code = failure.say(signals);
-                let mut worst = worst.lock().unwrap_or_else(PoisonError::into_inner);
-                *worst = code.max(*worst);
-                Ok(())
+        let attempt = |input: &Path, share| {
+            if signals.cancel().is_cancelled() {
+                return Err(Error::new(ErrorKind::Cancelled, "the job was cancelled").into());
+            }
+            match one(input, share) {
+                Ok(()) => Ok(()),
+                Err(failure) if failure.is_stopped() => Err(failure),
+                Err(failure) => {
+                    let code = failure.say(signals);
+                    let mut worst = worst.lock().unwrap_or_else(PoisonError::into_inner);
+                    *worst = code.max(*worst);
+                    Ok(())
+                }
             }
         };
         let mut rest = self.inputs;
-        while let Some(first) = rest.first().filter(|_| !signals.cancel().is_cancelled()) {
+        while let Some(first) = rest.first() {
             let small = rest.iter().take_while(|input| self.are_apart && is_small(input)).count();
             if small > 1 {
-                self.side_by_side(&rest[..small], signals, jobs, &|input| {
-                    attempt(input, Share::Core)
-                })?;
+                self.side_by_side(&rest[..small], jobs, &|input| attempt(input, Share::Core))?;
                 rest = &rest[small..];
             } else {
                 attempt(first, Share::All)?;
                 rest = &rest[1..];
             }
-        }
-        if signals.cancel().is_cancelled() {
-            // Between two of them, so that none of them was told.
-            return Err(ringpack::Error::new(ErrorKind::Cancelled, "stopped by a signal").into());
         }
         Ok(ExitCode::from(worst.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
@@ -90,7 +89,6 @@ impl Several<'_> {
     fn side_by_side(
         &self,
         inputs: &[PathBuf],
-        signals: &Signals,
         jobs: &Jobs,
         one: &(dyn Fn(&Path) -> Result<(), Failure> + Sync),
     ) -> Result<(), Failure> {
@@ -100,9 +98,7 @@ impl Several<'_> {
         let batch = jobs.batch(inputs.len());
         let next = AtomicUsize::new(0);
         let lane = || {
-            while !signals.cancel().is_cancelled()
-                && let Some(input) = inputs.get(next.fetch_add(1, Relaxed))
-            {
+            while let Some(input) = inputs.get(next.fetch_add(1, Relaxed)) {
                 one(input)?;
                 batch.one_through();
             }

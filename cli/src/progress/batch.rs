@@ -2,15 +2,14 @@
 //! them are through.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::{BAR, DRAWN, PATIENCE, TOLD, Way, locked, way};
+use super::bar::Bar;
+use super::ticker::Ticker;
+use super::{BAR, PATIENCE, Way, locked, way};
 use crate::args::Talk;
 use crate::message;
-
-use super::bar::Bar;
 
 /// The jobs that run side by side.
 pub(super) static CURRENT: Mutex<Option<Arc<Tally>>> = Mutex::new(None);
@@ -36,8 +35,7 @@ impl Tally {
 #[derive(Debug)]
 pub(crate) struct Batch {
     tally: Arc<Tally>,
-    stop: Arc<(Mutex<bool>, Condvar)>,
-    thread: Option<JoinHandle<()>>,
+    ticker: Option<Ticker>,
 }
 
 impl Batch {
@@ -46,16 +44,13 @@ impl Batch {
         let (through, started) = (AtomicUsize::new(0), Instant::now());
         let tally = Arc::new(Tally { command, total, through, started });
         *locked(&CURRENT) = Some(Arc::clone(&tally));
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
         // Programs are told of each job at its end.
         let way = way(talk).filter(|&way| way != Way::Json);
-        let thread = way.and_then(|way| {
-            let (tally, stop) = (Arc::clone(&tally), Arc::clone(&stop));
-            let thread = std::thread::Builder::new().name("ringpack-progress".to_owned());
-            // Nobody is worse off for what isn't shown.
-            thread.spawn(move || show(&tally, way, &stop)).ok()
+        let ticker = way.map(|way| {
+            let tally = Arc::clone(&tally);
+            Ticker::start(way.every(), move |stopped| show(&tally, way, stopped))
         });
-        Self { tally, stop, thread }
+        Self { tally, ticker }
     }
 
     /// One more is through.
@@ -66,33 +61,19 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        *locked(&self.stop.0) = true;
-        self.stop.1.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.ticker = None;
         *locked(&CURRENT) = None;
     }
 }
 
-fn show(tally: &Tally, way: Way, stop: &(Mutex<bool>, Condvar)) {
-    let every = if way == Way::Bar { DRAWN } else { TOLD };
-    loop {
-        let stopped = locked(&stop.0);
-        let waited = stop.1.wait_timeout_while(stopped, every, |stopped| !*stopped);
-        if *waited.unwrap_or_else(PoisonError::into_inner).0 {
-            if let Some(bar) = locked(&BAR).take() {
-                bar.clear();
-            }
-            return;
+fn show(tally: &Tally, way: Way, stopped: bool) {
+    match way {
+        _ if stopped => {}
+        Way::Bar if tally.started.elapsed() < PATIENCE => {}
+        Way::Bar => {
+            let (through, total) = (tally.through.load(Relaxed) as u64, tally.total as u64);
+            locked(&BAR).get_or_insert_with(Bar::new).count(through, total, &tally.text());
         }
-        match way {
-            Way::Bar if tally.started.elapsed() < PATIENCE => {}
-            Way::Bar => {
-                let (through, total) = (tally.through.load(Relaxed) as u64, tally.total as u64);
-                locked(&BAR).get_or_insert_with(Bar::new).count(through, total, &tally.text());
-            }
-            _ => message::line(&tally.text()),
-        }
+        _ => message::line(&tally.text()),
     }
 }

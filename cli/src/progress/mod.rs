@@ -8,9 +8,9 @@
 mod bar;
 mod batch;
 mod pace;
+mod ticker;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringpack::{Phase, Progress, Seen, Stage};
@@ -21,6 +21,7 @@ use crate::message;
 
 use bar::Bar;
 use pace::Pace;
+use ticker::Ticker;
 
 pub(crate) use batch::Batch;
 pub(crate) use pace::line;
@@ -74,10 +75,7 @@ pub(crate) fn tell() {
 
 /// What shows the progress of one job, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Display {
-    stop: Arc<(Mutex<bool>, Condvar)>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(crate) struct Display(Option<Ticker>);
 
 /// How it is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,28 +85,28 @@ enum Way {
     Json,
 }
 
+impl Way {
+    /// How often something is shown.
+    fn every(self) -> Duration {
+        if self == Self::Bar { DRAWN } else { TOLD }
+    }
+}
+
 impl Display {
     /// Starts showing it, as the options and the terminal allow.
     pub(crate) fn start(watched: &Arc<Watched>, talk: &Talk) -> Self {
         *locked(&CURRENT) = Some(Arc::clone(watched));
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let thread = way(talk).and_then(|way| {
-            let (watched, stop) = (Arc::clone(watched), Arc::clone(&stop));
-            let thread = std::thread::Builder::new().name("ringpack-progress".to_owned());
-            // Nobody is worse off for a job that isn't shown.
-            thread.spawn(move || show(&watched, way, &stop)).ok()
-        });
-        Self { stop, thread }
+        Self(way(talk).map(|way| {
+            let (watched, mut pace) = (Arc::clone(watched), Pace::new(watched));
+            Ticker::start(way.every(), move |stopped| show(&watched, &mut pace, way, stopped))
+        }))
     }
 }
 
 impl Drop for Display {
     fn drop(&mut self) {
-        *locked(&self.stop.0) = true;
-        self.stop.1.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        // The thread shows the end first.
+        self.0 = None;
         *locked(&CURRENT) = None;
     }
 }
@@ -125,30 +123,17 @@ fn way(talk: &Talk) -> Option<Way> {
     }
 }
 
-fn show(watched: &Watched, way: Way, stop: &(Mutex<bool>, Condvar)) {
-    let mut pace = Pace::new(watched);
-    let every = if way == Way::Bar { DRAWN } else { TOLD };
-    loop {
-        let stopped = locked(&stop.0);
-        let waited = stop.1.wait_timeout_while(stopped, every, |stopped| !*stopped);
-        let stopped = *waited.unwrap_or_else(PoisonError::into_inner).0;
-        let seen = watched.progress.look();
-        pace.note(&seen);
-        match way {
-            Way::Json => aside(&watched.message(&seen, &pace)),
-            _ if stopped => {}
-            Way::Lines => message::line(&watched.line(&seen)),
-            Way::Bar if watched.started.elapsed() >= PATIENCE => {
-                locked(&BAR).get_or_insert_with(Bar::new).draw(&seen, &pace.text(watched, &seen));
-            }
-            Way::Bar => {}
+fn show(watched: &Watched, pace: &mut Pace, way: Way, stopped: bool) {
+    let seen = watched.progress.look();
+    pace.note(&seen);
+    match way {
+        Way::Json => aside(&watched.message(&seen, pace)),
+        _ if stopped => {}
+        Way::Lines => message::line(&watched.line(&seen)),
+        Way::Bar if watched.started.elapsed() >= PATIENCE => {
+            locked(&BAR).get_or_insert_with(Bar::new).draw(&seen, &pace.text(watched, &seen));
         }
-        if stopped {
-            if let Some(bar) = locked(&BAR).take() {
-                bar.clear();
-            }
-            return;
-        }
+        Way::Bar => {}
     }
 }
 
