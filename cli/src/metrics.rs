@@ -15,13 +15,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringpack::commit::{Partial, Target};
 use ringpack::ring::file::{Replace, Status};
 use ringpack::ring::os::OsDisk;
+use ringpack::ring::whole::write_all;
 use ringpack::{Attributes, Disk, Error, ErrorKind};
 
 use crate::job::Outcome;
@@ -49,16 +49,7 @@ pub(crate) fn write(path: &Path, outcomes: &[Outcome]) -> Result<(), Error> {
     let mode = target.current()?.map_or_else(|| OsDisk.creation_mode(), |Status { mode, .. }| mode);
     let partial = Partial::create(target, false)?;
     let file = partial.file();
-    let mut written = 0;
-    while written < text.len() {
-        let result = file.write_at(&text.as_bytes()[written..], written as u64);
-        match result {
-            Ok(0) => return Err(failed("cannot write")(io::ErrorKind::WriteZero.into())),
-            Ok(more) => written += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed("cannot write")(error)),
-        }
-    }
+    write_all(&**file, text.as_bytes(), 0).map_err(failed("cannot write"))?;
     file.sync_all().map_err(failed("cannot make the metrics durable"))?;
     let attributes = Attributes { mode, owner: None, modified: None };
     file.set_attributes(&attributes).map_err(failed("cannot set the file's attributes"))?;

@@ -2,10 +2,9 @@
 
 use std::fs::File;
 
+use ringpack::format::members::TAR_BLOCK;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, Result};
-
-const TAR_BLOCK: u64 = 512;
 
 /// A piece of a file: where it begins, and its length.
 pub(super) type Piece = (u64, u64);

@@ -7,6 +7,7 @@
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
+use ringpack::format::members::TAR_BLOCK as BLOCK;
 use ringpack::members::{Member, MemberKind};
 use ringpack::{Error, ErrorKind, Result};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
@@ -15,7 +16,6 @@ use super::holes::Piece;
 use super::pax;
 use super::xattrs::Xattr;
 
-const BLOCK: u64 = 512;
 /// Longest name, in bytes.
 const NAME_LEN_MAX: u64 = 1 << 16;
 /// Longest PAX header, in bytes: room for more attributes than Linux lets a file have.

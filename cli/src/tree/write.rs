@@ -10,6 +10,7 @@
 
 use std::io::{self, Write};
 
+use ringpack::format::members::TAR_BLOCK as BLOCK;
 use ringpack::members::{Member, MemberKind, MemberList};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
@@ -17,8 +18,6 @@ use super::holes::Piece;
 use super::pax;
 use super::xattrs::Xattr;
 
-/// The grid of the stream, in bytes.
-pub(super) const BLOCK: u64 = 512;
 /// Length of a name in a header, in bytes.
 const NAME_LEN: usize = 100;
 

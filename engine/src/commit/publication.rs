@@ -263,6 +263,20 @@ impl Partial {
         self.kept = false;
     }
 
+    /// Makes the file's data durable, then gives it the attributes, then makes these durable: each
+    /// step only if the one before it went well.
+    ///
+    /// # Errors
+    /// `Output`, saying which step failed.
+    pub fn make_durable(&self, attributes: &Attributes) -> Result<()> {
+        let failed =
+            |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
+        let file = self.file();
+        file.sync_all().map_err(failed("cannot make the data durable"))?;
+        file.set_attributes(attributes).map_err(failed("cannot set the file's attributes"))?;
+        file.sync_all().map_err(failed("cannot make the attributes durable"))
+    }
+
     /// Gives the file, durable by now, the target's name, and makes the name durable. Once.
     ///
     /// # Errors

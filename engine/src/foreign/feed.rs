@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ring::file::File;
 use crate::ring::stream::PipeEnd;
+use crate::ring::whole::read_full;
 
 /// Bytes asked for at a time in order.
 const STEP_BYTES: usize = 256 << 10;
@@ -174,17 +175,10 @@ impl Look for Hop<'_> {
 
 /// Fills `bytes` from `offset` on.
 pub(super) fn read_at(file: &dyn File, bytes: &mut [u8], offset: u64) -> Result<usize> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => {
-                let error = Error::new(ErrorKind::InputChanged, "shrank while it was read");
-                return Err(error.offset(offset + filled as u64));
-            }
-            Ok(got) => filled += got,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(cannot_read(error, offset + filled as u64)),
-        }
+    let filled = read_full(file, bytes, offset).map_err(|error| cannot_read(error, offset))?;
+    if filled < bytes.len() {
+        let error = Error::new(ErrorKind::InputChanged, "shrank while it was read");
+        return Err(error.offset(offset + filled as u64));
     }
     Ok(filled)
 }

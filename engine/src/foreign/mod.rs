@@ -263,9 +263,9 @@ fn into_file(
     let file = Arc::clone(partial.file());
     let sink = Sink::File(&file);
     let mut report = run(disk, opened, &sink, options, shared, false)?;
-    let failed = |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
-    // Each step is reached only when the one before it went well.
-    file.set_len(report.content_size).map_err(failed("cannot set the file's length"))?;
+    file.set_len(report.content_size).map_err(|error| {
+        Error::from_io(ErrorKind::Output, "cannot set the file's length", error)
+    })?;
     let attributes = match opened.status() {
         Some(source) => Attributes {
             mode: source.mode,
@@ -274,9 +274,7 @@ fn into_file(
         },
         None => Attributes { mode: disk.creation_mode(), owner: None, modified: None },
     };
-    file.sync_all().map_err(failed("cannot make the data durable"))?;
-    file.set_attributes(&attributes).map_err(failed("cannot set the file's attributes"))?;
-    file.sync_all().map_err(failed("cannot make the attributes durable"))?;
+    partial.make_durable(&attributes)?;
     if let Opened::File(source, opened) = opened {
         let now = source.status().map_err(|error| {
             Error::from_io(ErrorKind::Input, "cannot read the input's status", error)

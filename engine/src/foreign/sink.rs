@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::HOLE_BYTES_MIN;
 use crate::ring::file::File;
 use crate::ring::stream::PipeEnd;
+use crate::ring::whole::write_all;
 
 /// Where content goes.
 #[derive(Debug)]
@@ -85,16 +86,6 @@ fn write_sparse(file: &dyn File, content: &[u8], offset: u64) -> Result<u64> {
 }
 
 pub(super) fn write_at(file: &dyn File, bytes: &[u8], offset: u64) -> Result<()> {
-    let mut written = 0;
-    while written < bytes.len() {
-        let at = offset + written as u64;
-        let failed = |error| Err(Error::from_io(ErrorKind::Output, "cannot write", error));
-        match file.write_at(&bytes[written..], at) {
-            Ok(0) => return failed(std::io::ErrorKind::WriteZero.into()),
-            Ok(count) => written += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return failed(error),
-        }
-    }
-    Ok(())
+    write_all(file, bytes, offset)
+        .map_err(|error| Error::from_io(ErrorKind::Output, "cannot write", error))
 }

@@ -313,11 +313,6 @@ fn write_map(target: Target, text: &str, source: &Status) -> Result<()> {
 
 /// Makes a partial file durable, with the attributes of what it was made of.
 fn finish(partial: &Partial, source: &Status) -> Result<()> {
-    let failed = |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
     let owner = Some((source.uid, source.gid));
-    let attributes = Attributes { mode: source.mode, owner, modified: None };
-    let file = partial.file();
-    file.sync_all().map_err(failed("cannot make the data durable"))?;
-    file.set_attributes(&attributes).map_err(failed("cannot set the file's attributes"))?;
-    file.sync_all().map_err(failed("cannot make the attributes durable"))
+    partial.make_durable(&Attributes { mode: source.mode, owner, modified: None })
 }

@@ -191,19 +191,17 @@ impl Job<'_> {
             }
             Ok(())
         })?;
-        let failed =
-            |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
         // Each step is reached only when the one before it went well.
         holes.punch(&file, 0)?;
-        file.set_len(content_size).map_err(failed("cannot set the file's length"))?;
+        file.set_len(content_size).map_err(|error| {
+            Error::from_io(ErrorKind::Output, "cannot set the file's length", error)
+        })?;
         let attributes = Attributes {
             mode: source.mode,
             owner: Some((source.uid, source.gid)),
             modified: Some(source.modified),
         };
-        file.sync_all().map_err(failed("cannot make the data durable"))?;
-        file.set_attributes(&attributes).map_err(failed("cannot set the file's attributes"))?;
-        file.sync_all().map_err(failed("cannot make the attributes durable"))?;
+        partial.make_durable(&attributes)?;
         self.shared.check()?;
         let direct_output = Some(file.is_direct());
         if let Some(what) = partial.took_over() {
