@@ -113,14 +113,19 @@ fn tame(text: &str) -> Cow<'_, str> {
     if !is_watched() || !text.contains(commands) {
         return text.into();
     }
-    let mut tamed = String::new();
+    escaped(text, commands).into()
+}
+
+/// A text whose letters of a kind are written out.
+pub(crate) fn escaped(text: &str, is_meant: impl Fn(char) -> bool) -> String {
+    let mut written = String::new();
     for letter in text.chars() {
-        match commands(letter) {
-            true => tamed.extend(letter.escape_default()),
-            false => tamed.push(letter),
+        match is_meant(letter) {
+            true => written.extend(letter.escape_default()),
+            false => written.push(letter),
         }
     }
-    tamed.into()
+    written
 }
 
 /// Whether a person is watching.

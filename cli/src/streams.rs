@@ -1,11 +1,14 @@
 //! The standard streams as files.
 
 use std::fs;
-use std::io::{IsTerminal, stdout};
+use std::io::{self, IsTerminal, stdout};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use ringpack::{Error, ErrorKind};
+
 use crate::exit::Failure;
+use crate::job::STANDARD_OUTPUT;
 use crate::names;
 
 /// Standard output as a file, unless it is a terminal: what these commands write is no text.
@@ -15,6 +18,11 @@ pub(crate) fn standard_output(force: bool) -> Result<fs::File, Failure> {
         return Err(Failure::Usage(what.to_owned()));
     }
     duplicate(stdout().as_fd())
+}
+
+/// Standard output couldn't be written.
+pub(crate) fn unwritable(error: io::Error) -> Error {
+    Error::from_io(ErrorKind::Output, "cannot write", error).at(STANDARD_OUTPUT)
 }
 
 /// A standard stream as a file of its own, which may be closed.

@@ -15,11 +15,11 @@ use super::archive::{each_member, entry, plain, reader};
 use super::foreign;
 use crate::args;
 use crate::exit::Failure;
-use crate::streams::{refuse_stdin, standard_output};
+use crate::streams::{refuse_stdin, standard_output, unwritable};
 
 pub(crate) fn run(args: &args::Cat, cancel: &Cancel) -> Result<ExitCode, Failure> {
     refuse_stdin(&args.input)?;
-    let output = PipeEnd::for_writing(standard_output(args.force)?, cancel).map_err(failed)?;
+    let output = PipeEnd::for_writing(standard_output(args.force)?, cancel).map_err(unwritable)?;
     let container = match Container::open(&OsDisk, &args.input, false) {
         Err(error) if foreign::may_be(&error) && args.member.is_none() => {
             let end = args.length.map(|length| args.offset.saturating_add(length));
@@ -102,13 +102,9 @@ fn zeros(output: &PipeEnd, mut len: u64) -> Result<()> {
 }
 
 fn put(output: &PipeEnd, bytes: &[u8]) -> Result<()> {
-    if output.write_full(bytes).map_err(failed)? {
+    if output.write_full(bytes).map_err(unwritable)? {
         Ok(())
     } else {
         Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"))
     }
-}
-
-fn failed(error: std::io::Error) -> Error {
-    Error::from_io(ErrorKind::Output, "cannot write", error).at("standard output")
 }

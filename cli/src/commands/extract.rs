@@ -11,7 +11,7 @@ use ringpack::{Cancel, Error, ErrorKind, Result};
 
 use super::archive::{each_member, entry, reader};
 use super::ls::unmatched;
-use super::report::{How, note};
+use super::report::{How, note, warn};
 use super::unpack::Unpacked;
 use crate::args;
 use crate::exit::Failure;
@@ -70,9 +70,7 @@ pub(super) fn run(
             how: How::without_rings(1, Some(false), Some(false)),
         });
     }
-    for warning in restored.warnings.iter().filter(|_| !args.talk.quiet) {
-        message::warning(warning);
-    }
+    warn(&restored.warnings, &args.talk);
     note(&args.talk, || {
         let (members, bytes) = (restored.members, human(restored.bytes));
         format!("{name}: {members} members, {bytes}, {}", target.display())

@@ -11,7 +11,7 @@ use ringpack::foreign::{
 use ringpack::ring::os::OsDisk;
 use ringpack::{Cancel, ErrorKind, foreign};
 
-use super::report::{How, note};
+use super::report::{How, note, warn};
 use super::unpack::Unpacked;
 use super::verify::Verified;
 use crate::args::{self, Talk};
@@ -83,7 +83,7 @@ pub(super) fn unpack(
     job.over();
     let report = unpacked?;
     job.note_size(report.file_size);
-    warn(&report, talk);
+    warn(&report.warnings, talk);
     let (from, to) = names;
     let direct_input = report.source.map(|_| false);
     if talk.json {
@@ -144,7 +144,7 @@ pub(super) fn verify(
     if report.damage_count > 0 {
         return Ok(false);
     }
-    warn(&report, talk);
+    warn(&report.warnings, talk);
     note(talk, || {
         let (content, frames) = (human(report.content_size), counted(report.frames, "frame"));
         let unchecked = match report.unchecked {
@@ -155,12 +155,6 @@ pub(super) fn verify(
         if talk.is_verbose() { format!("{summary}\n{}", how(&report)) } else { summary }
     });
     Ok(true)
-}
-
-fn warn(report: &ForeignReport, talk: &Talk) {
-    for warning in report.warnings.iter().filter(|_| !talk.quiet) {
-        message::warning(warning);
-    }
 }
 
 fn how(report: &ForeignReport) -> String {

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use ringpack::members::{Member, MemberKind};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
-use ringpack::{Cancel, Error, ErrorKind};
+use ringpack::{Cancel, Error};
 use serde::Serialize;
 
 use super::archive::each_member;
 use crate::args;
 use crate::exit::Failure;
 use crate::message;
-use crate::streams::refuse_stdin;
+use crate::streams::{refuse_stdin, unwritable};
 use crate::tree::select::Patterns;
 use crate::tree::when;
 
@@ -57,9 +57,9 @@ pub(crate) fn run(args: &args::Ls, cancel: &Cancel) -> Result<ExitCode, Failure>
             (false, true) => long(&member, watched),
             (false, false) => shown(&name(&member), watched),
         };
-        out.write_all(&line).and_then(|()| out.write_all(b"\n")).map_err(failed)
+        out.write_all(&line).and_then(|()| out.write_all(b"\n")).map_err(unwritable)
     })?;
-    out.flush().map_err(failed)?;
+    out.flush().map_err(unwritable)?;
     Ok(unmatched(&patterns, &matched))
 }
 
@@ -71,10 +71,6 @@ pub(super) fn unmatched(patterns: &Patterns, matched: &[bool]) -> ExitCode {
         code = ExitCode::from(crate::exit::FAILURE);
     }
     code
-}
-
-fn failed(error: std::io::Error) -> Error {
-    Error::from_io(ErrorKind::Output, "cannot write", error).at("standard output")
 }
 
 /// Its path, a directory's with a slash at the end.
@@ -93,12 +89,7 @@ fn shown(name: &[u8], watched: bool) -> Vec<u8> {
     }
     let mut text = String::new();
     for part in name.utf8_chunks() {
-        for letter in part.valid().chars() {
-            match letter.is_control() {
-                true => text.extend(letter.escape_default()),
-                false => text.push(letter),
-            }
-        }
+        text += &message::escaped(part.valid(), char::is_control);
         for byte in part.invalid() {
             let _ = write!(text, "\\x{byte:02x}");
         }
@@ -166,7 +157,7 @@ fn json(member: &Member) -> Result<Vec<u8>, Error> {
         header_offset: member.header_offset,
         data_offset: member.data_offset,
     };
-    serde_json::to_vec(&line).map_err(|error| failed(error.into()))
+    serde_json::to_vec(&line).map_err(|error| unwritable(error.into()))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod several;
 mod unpack;
 mod verify;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(crate) use report::print;
@@ -43,19 +43,19 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Pack(args) => {
             let run = |jobs: &Jobs| pack::run(args, signals, jobs);
-            accompany("pack", &pack::output_path(args), &args.talk, signals, run)
+            accompany("pack", || pack::output_path(args), &args.talk, signals, run)
         }
         Command::Resume(args) => {
             let run = |jobs: &Jobs| resume::run(args, signals, jobs);
-            accompany("resume", &args.target, &args.talk, signals, run)
+            accompany("resume", || args.target.clone(), &args.talk, signals, run)
         }
         Command::Unpack(args) => {
             let run = |jobs: &Jobs| unpack::run(args, signals, jobs);
-            accompany("unpack", &args.inputs[0], &args.talk, signals, run)
+            accompany("unpack", || args.inputs[0].clone(), &args.talk, signals, run)
         }
         Command::Verify(args) => {
             let run = |jobs: &Jobs| verify::run(args, cancel, jobs);
-            accompany("verify", &args.inputs[0], &args.talk, signals, run)
+            accompany("verify", || args.inputs[0].clone(), &args.talk, signals, run)
         }
         Command::Salvage(args) => salvage::run(args, cancel),
         Command::Cat(args) => cat::run(args, cancel),
@@ -101,29 +101,30 @@ fn form(command: &Command) -> Form {
     }
 }
 
-/// Runs a command whose jobs are watched, and writes the metrics of them, however they end.
+/// Runs a command whose jobs are watched, and writes the metrics of them, however they end; `path`
+/// is what they are about if none was begun.
 fn accompany(
     command: &'static str,
-    path: &Path,
+    path: impl FnOnce() -> PathBuf,
     talk: &Talk,
     signals: &Signals,
     run: impl FnOnce(&Jobs) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
-    if let Some(file) = &talk.metrics_file {
-        if std::path::absolute(file).ok() == std::path::absolute(path).ok() {
-            let what = "the metrics would take the place of what they are about";
-            return Err(Failure::Usage(format!("{}: {what}: name another file", file.display())));
-        }
-        metrics::check(file)?;
-    }
     let jobs = Jobs::new(command, talk);
+    let Some(file) = &talk.metrics_file else {
+        return run(&jobs);
+    };
+    let path = path();
+    if std::path::absolute(file).ok() == std::path::absolute(&path).ok() {
+        let what = "the metrics would take the place of what they are about";
+        return Err(Failure::Usage(format!("{}: {what}: name another file", file.display())));
+    }
+    metrics::check(file)?;
     let result = run(&jobs);
-    if let Some(file) = &talk.metrics_file {
-        let code = result.as_ref().map_or_else(|failure| failure.code(signals), |_| 0);
-        if let Err(error) = metrics::write(file, &jobs.end(code, path)) {
-            // What was done is done: its code says so. That nothing is heard of it is heard of.
-            message::warning(&format!("the metrics are missing: {error}"));
-        }
+    let code = result.as_ref().map_or_else(|failure| failure.code(signals), |_| 0);
+    if let Err(error) = metrics::write(file, &jobs.end(code, &path)) {
+        // What was done is done: its code says so. That nothing is heard of it is heard of.
+        message::warning(&format!("the metrics are missing: {error}"));
     }
     result
 }

@@ -20,7 +20,6 @@ use super::several::{Several, are_apart};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::{Job, Jobs, STANDARD_OUTPUT, Share};
-use crate::message;
 use crate::names;
 use crate::producer::Producer;
 use crate::signals::Signals;
@@ -30,6 +29,10 @@ use crate::streams::{duplicate, standard_output};
 pub(crate) fn is_to_stdout(args: &args::Pack) -> bool {
     let is_stream = args.guards.from_command
         || args.inputs.iter().any(|input| names::is_standard_stream(input));
+    goes_to_stdout(args, is_stream)
+}
+
+fn goes_to_stdout(args: &args::Pack, is_stream: bool) -> bool {
     args.stdout || args.output.as_deref().map_or(is_stream, names::is_standard_stream)
 }
 
@@ -38,13 +41,10 @@ pub(crate) fn output_path(args: &args::Pack) -> PathBuf {
     if is_to_stdout(args) {
         return STANDARD_OUTPUT.into();
     }
-    args.output.clone().unwrap_or_else(|| {
-        let input = &args.inputs[0];
-        match Tree::of(input) {
-            Ok(Some(tree)) => tree.output(),
-            _ => names::packed(input),
-        }
-    })
+    let input = &args.inputs[0];
+    // What can't be found out is told when it is packed.
+    let beside = || Origin::of(input).map_or_else(|_| names::packed(input), |from| from.output());
+    args.output.clone().unwrap_or_else(beside)
 }
 
 pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<ExitCode, Failure> {
@@ -56,14 +56,14 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
         let one = One { from, name, args, signals, share: Share::All };
         return one.pack(jobs).map(|()| ExitCode::SUCCESS);
     }
-    let to_stdout = args.stdout || args.output.as_deref().is_some_and(names::is_standard_stream);
+    let to_stdout = goes_to_stdout(args, false);
     if to_stdout && args.inputs.len() > 1 {
         let what = "several containers in a row are not one: pack each by itself";
         return Err(Failure::Usage(what.to_owned()));
     }
     if args.rm {
         // Before anything is done.
-        args.inputs.iter().try_for_each(|input| check_removable(input, to_stdout))?;
+        check_removable(&args.inputs, to_stdout)?;
     }
     let several = Several {
         inputs: &args.inputs,
@@ -72,11 +72,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
         threads: args.io.threads(),
     };
     several.each(signals, jobs, |input, share| {
-        let from = if names::is_standard_stream(input) {
-            Origin::Stdin
-        } else {
-            Tree::of(input)?.map_or(Origin::Path(input), Origin::Tree)
-        };
+        let from = Origin::of(input)?;
         One { from, name: input.display().to_string(), args, signals, share }.pack(jobs)
     })
 }
@@ -93,6 +89,29 @@ enum Origin<'a> {
     Command(Vec<OsString>),
 }
 
+impl<'a> Origin<'a> {
+    /// What an input is, but for a command.
+    fn of(input: &'a Path) -> Result<Self, Failure> {
+        if names::is_standard_stream(input) {
+            return Ok(Self::Stdin);
+        }
+        Ok(Tree::of(input)?.map_or(Self::Path(input), Self::Tree))
+    }
+
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Stdin | Self::Command(_))
+    }
+
+    /// Where the container goes unless that is said.
+    fn output(&self) -> PathBuf {
+        match self {
+            Self::Path(path) => names::packed(path),
+            Self::Tree(tree) => tree.output(),
+            Self::Stdin | Self::Command(_) => PathBuf::from(STANDARD_OUTPUT),
+        }
+    }
+}
+
 /// One container to be.
 struct One<'a> {
     from: Origin<'a>,
@@ -105,33 +124,15 @@ struct One<'a> {
 
 impl One<'_> {
     fn pack(&self, jobs: &Jobs) -> Result<(), Failure> {
-        let from_stdin = matches!(self.from, Origin::Stdin);
-        if from_stdin && self.args.rm {
-            return Err(Failure::Usage(
-                "standard input can't be removed: leave --rm out".to_owned(),
-            ));
-        }
-        let is_stream = matches!(self.from, Origin::Stdin | Origin::Command(_));
-        let to_stdout = self.args.stdout
-            || self.args.output.as_deref().map_or(is_stream, names::is_standard_stream);
+        let to_stdout = goes_to_stdout(self.args, self.from.is_stream());
         if to_stdout && self.args.resume {
             let what = "--resume needs an output file: there is nothing to go on with in a pipe";
             return Err(Failure::Usage(what.to_owned()));
         }
-        if self.args.rm {
-            // Of what has no path, the options' own conflicts took care.
-            let path =
-                if let Origin::Path(path) = self.from { path } else { Path::new(&self.name) };
-            check_removable(path, to_stdout)?;
-        }
         let (output, target) = if to_stdout {
             (Output::Stream(standard_output(self.args.force)?), PathBuf::from(STANDARD_OUTPUT))
         } else {
-            let target = self.args.output.clone().unwrap_or_else(|| match &self.from {
-                Origin::Path(path) => names::packed(path),
-                Origin::Tree(tree) => tree.output(),
-                _ => PathBuf::from(STANDARD_OUTPUT),
-            });
+            let target = self.args.output.clone().unwrap_or_else(|| self.from.output());
             if let Origin::Tree(tree) = &self.from {
                 tree.check_output(&target)?;
             }
@@ -199,9 +200,8 @@ impl One<'_> {
         if let Some(producer) = producer {
             producer.is_done();
         }
-        let noted = warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.iter().filter(|_| !args.talk.quiet).for_each(|what| message::warning(what));
-        warn(&report.run, &args.talk);
+        warn(&warnings.lock().unwrap_or_else(PoisonError::into_inner), &args.talk);
+        warn(&report.run.warnings, &args.talk);
         note_packed(&args.talk, job, &self.name, &target.display().to_string(), &report);
         if let (Origin::Path(path), true) = (&self.from, args.rm) {
             remove_source(path, report.source)?;

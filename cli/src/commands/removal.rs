@@ -1,22 +1,27 @@
 //! `--rm`: the source goes once its result is durable.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ringpack::ring::file::{Disk, FileKind, Status};
 use ringpack::ring::os::OsDisk;
 
 use crate::exit::Failure;
+use crate::names;
 
-/// Refuses `--rm` where nothing durable stands for the source afterwards, or where the source is
-/// not a regular file's own name.
-pub(super) fn check_removable(path: &Path, to_stdout: bool) -> Result<(), Failure> {
+/// Refuses `--rm` where nothing durable stands for a source afterwards, or where one is not a
+/// regular file's own name; before anything is done.
+pub(super) fn check_removable(inputs: &[PathBuf], to_stdout: bool) -> Result<(), Failure> {
+    if inputs.iter().any(|input| names::is_standard_stream(input)) {
+        return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
+    }
     if to_stdout {
         let what = "--rm needs an output file: name one with --output (-o), or leave --rm out";
         return Err(Failure::Usage(what.to_owned()));
     }
-    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+    let other = |path: &&PathBuf| fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
+    if let Some(path) = inputs.iter().find(other) {
         let name = path.display();
         return Err(Failure::Usage(format!(
             "{name}: --rm removes only regular files: leave it out"

@@ -15,6 +15,7 @@ use crate::exit::Failure;
 use crate::job::{Course, Job};
 use crate::message;
 use crate::size::human;
+use crate::streams::unwritable;
 
 /// What packing came to, for programs. Sizes are in bytes.
 #[derive(Serialize)]
@@ -114,14 +115,8 @@ pub(super) fn note_packed(
 
 /// Writes a report to standard output.
 pub(crate) fn print(text: &str) -> Result<ExitCode, Failure> {
-    match stdout().write_all(text.as_bytes()) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            Err(ringpack::Error::from_io(ringpack::ErrorKind::Output, "cannot write", error)
-                .at("standard output")
-                .into())
-        }
-    }
+    stdout().write_all(text.as_bytes()).map_err(unwritable)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A report as programs read it.
@@ -148,11 +143,9 @@ fn ratio(file_size: u64, content_size: u64) -> Option<f64> {
     (content_size > 0).then(|| file_size as f64 / content_size as f64)
 }
 
-/// Says what a person should know of a run.
-pub(super) fn warn(run: &RunReport, talk: &Talk) {
-    for warning in run.warnings.iter().filter(|_| !talk.quiet) {
-        message::warning(warning);
-    }
+/// Says what a person should know.
+pub(super) fn warn(warnings: &[String], talk: &Talk) {
+    warnings.iter().filter(|_| !talk.quiet).for_each(|what| message::warning(what));
 }
 
 /// Says what was done, if anyone wants to know.

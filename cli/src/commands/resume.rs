@@ -74,7 +74,7 @@ pub(crate) fn run(
     if let Some(producer) = producer {
         producer.is_done();
     }
-    warn(&report.run, &args.talk);
+    warn(&report.run.warnings, &args.talk);
     note_packed(&args.talk, &mut job, &name, &args.target.display().to_string(), &report);
     Ok(ExitCode::SUCCESS)
 }

@@ -7,21 +7,21 @@ use ringpack::Cancel;
 use ringpack::foreign;
 use ringpack::ring::file::Status;
 use ringpack::ring::os::OsDisk;
-use ringpack::unpack::{Output, UnpackOptions, unpack};
+use ringpack::unpack::{Output, UnpackOptions, UnpackReport, unpack};
 use serde::Serialize;
 
 use super::extract;
 use super::removal::{check_removable, remove_source};
 use super::report::{How, how, note, warn, way};
 use super::several::{Several, are_apart};
-use crate::args;
+use crate::args::{self, Talk};
 use crate::exit::Failure;
-use crate::job::{Course, Job, Jobs, Share};
+use crate::job::{Course, Job, Jobs, STANDARD_OUTPUT, Share};
 use crate::message;
 use crate::names;
 use crate::signals::Signals;
 use crate::size::human;
-use crate::streams::standard_output;
+use crate::streams::{duplicate, standard_output};
 
 /// What unpacking came to, for programs. Sizes are in bytes.
 #[derive(Serialize)]
@@ -55,12 +55,21 @@ pub(crate) fn run(
     signals: &Signals,
     jobs: &Jobs,
 ) -> Result<ExitCode, Failure> {
+    if !args.tree.is_wanted() && args.tree.has_rights() {
+        let what = "--same-owner, --same-permissions and --devices are for the files of an \
+                    archive: add --extract (-x), or --member";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let to_stdout = is_to_stdout(args);
+    if args.rm {
+        check_removable(&args.inputs, to_stdout)?;
+    }
     let several = Several {
         inputs: &args.inputs,
         // Into one directory, any number of archives may go.
         output: args.output.as_deref().filter(|_| !args.tree.is_wanted()),
         are_apart: !args.tree.is_wanted()
-            && !is_to_stdout(args)
+            && !to_stdout
             && are_apart(&args.inputs, |input| names::unpacked(input).unwrap_or_default()),
         threads: args.io.threads(),
     };
@@ -79,23 +88,11 @@ fn one(
     job: &mut Job,
     share: Share,
 ) -> Result<(), Failure> {
-    if !args.tree.is_wanted() && args.tree.has_rights() {
-        let what = "--same-owner, --same-permissions and --devices are for the files of an \
-                    archive: add --extract (-x), or --member";
-        return Err(Failure::Usage(what.to_owned()));
-    }
-    if names::is_standard_stream(input) && args.rm {
-        return Err(Failure::Usage("standard input can't be removed: leave --rm out".to_owned()));
-    }
     if args.tree.is_wanted() {
         return extract::run(input, args, cancel, job);
     }
-    let to_stdout = goes_to_stdout(input, args);
-    if args.rm {
-        check_removable(input, to_stdout)?;
-    }
-    let (output, output_name) = if to_stdout {
-        (Output::Stream(standard_output(args.force)?), "standard output".to_owned())
+    let (output, output_name) = if goes_to_stdout(input, args) {
+        (Output::Stream(standard_output(args.force)?), STANDARD_OUTPUT.to_owned())
     } else {
         let path = args.output.clone().or_else(|| names::unpacked(input));
         let path = path.ok_or_else(|| {
@@ -125,67 +122,72 @@ fn restore(
     share: Share,
 ) -> Result<Option<Status>, Failure> {
     let name = input.display().to_string();
-    let mut output = Some(output);
-    let at_many_places = super::foreign::seekable(input);
-    if let Some(path) = &at_many_places {
-        let options = UnpackOptions {
-            replace: args.force,
-            io: args.io.mode_of(share),
-            threads: args.io.threads_of(share),
-            direct: !args.io.no_direct,
-            progress: job.progress(),
-        };
-        let again = match output.as_ref().expect("it wasn't used yet") {
-            Output::Path(path) => Output::Path(path.clone()),
-            Output::Stream(file) => Output::Stream(crate::streams::duplicate(file)?),
-        };
-        let first = output.replace(again).expect("it wasn't used yet");
-        match unpack(&OsDisk, path, first, &options, cancel) {
-            Ok(report) => {
-                job.over();
-                job.note_size(report.source.len);
-                warn(&report.run, &args.talk);
-                if args.talk.json {
-                    message::json(&Unpacked {
-                        course: job.course(),
-                        input: &name,
-                        output: output_name,
-                        content_size: report.content_size,
-                        file_size: report.source.len,
-                        holes: report.holes,
-                        members: None,
-                        how: How::new(&report.run, Some(report.direct_input), report.direct_output),
-                    });
+    let (from, to) = match super::foreign::seekable(input) {
+        Some(path) => {
+            let options = UnpackOptions {
+                replace: args.force,
+                io: args.io.mode_of(share),
+                threads: args.io.threads_of(share),
+                direct: !args.io.no_direct,
+                progress: job.progress(),
+            };
+            // Where it is no container, it is read once more as what it is.
+            let (first, second) = match output {
+                Output::Path(path) => (Output::Path(path.clone()), foreign::Output::Path(path)),
+                Output::Stream(file) => {
+                    (Output::Stream(duplicate(&file)?), foreign::Output::Stream(file))
                 }
-                note(&args.talk, || {
-                    let content = human(report.content_size);
-                    let summary = format!("{name}: {content}, {output_name}");
-                    if !args.talk.is_verbose() {
-                        return summary;
-                    }
-                    let (input, output) =
-                        (way(Some(report.direct_input)), way(report.direct_output));
-                    let how = how(&format!("input {input}, output {output}"), &report.run);
-                    let course = job.course().text();
-                    format!("{summary}\n  {} of holes\n{how}\n{course}", human(report.holes))
-                });
-                return Ok(Some(report.source));
+            };
+            match unpack(&OsDisk, &path, first, &options, cancel) {
+                Ok(report) => {
+                    note_unpacked(&args.talk, job, &name, output_name, &report);
+                    return Ok(Some(report.source));
+                }
+                Err(error) if super::foreign::may_be(&error) => {}
+                Err(error) => return Err(error.into()),
             }
-            Err(error) if super::foreign::may_be(&error) => {}
-            Err(error) => return Err(error.into()),
+            (foreign::Input::Path(path), second)
         }
-    }
-    let input = match at_many_places {
-        Some(path) => foreign::Input::Path(path),
-        None => super::foreign::input(input)?,
-    };
-    let output = match output.expect("put back above") {
-        Output::Path(path) => foreign::Output::Path(path),
-        Output::Stream(file) => foreign::Output::Stream(file),
+        None => {
+            let to = match output {
+                Output::Path(path) => foreign::Output::Path(path),
+                Output::Stream(file) => foreign::Output::Stream(file),
+            };
+            (super::foreign::input(input)?, to)
+        }
     };
     let mut options = args.foreign.options(args.io.threads_of(share));
     (options.replace, options.pass_through) = (args.force, args.pass_through);
     let names = (name.as_str(), output_name);
-    let report = super::foreign::unpack(input, output, options, &args.talk, names, cancel, job)?;
+    let report = super::foreign::unpack(from, to, options, &args.talk, names, cancel, job)?;
     Ok(report.source)
+}
+
+/// Says what unpacking a container came to.
+fn note_unpacked(talk: &Talk, job: &mut Job, name: &str, output: &str, report: &UnpackReport) {
+    job.over();
+    job.note_size(report.source.len);
+    warn(&report.run.warnings, talk);
+    if talk.json {
+        message::json(&Unpacked {
+            course: job.course(),
+            input: name,
+            output,
+            content_size: report.content_size,
+            file_size: report.source.len,
+            holes: report.holes,
+            members: None,
+            how: How::new(&report.run, Some(report.direct_input), report.direct_output),
+        });
+    }
+    note(talk, || {
+        let summary = format!("{name}: {}, {output}", human(report.content_size));
+        if !talk.is_verbose() {
+            return summary;
+        }
+        let (from, to) = (way(Some(report.direct_input)), way(report.direct_output));
+        let how = how(&format!("input {from}, output {to}"), &report.run);
+        let course = job.course().text();
+        format!("{summary}\n  {} of holes\n{how}\n{course}", human(report.holes))
+    });
 }

@@ -86,9 +86,7 @@ fn with_map(
         found => found?,
     };
     let repair = repair_map(&OsDisk, input, map, args.force, cancel)?;
-    for warning in repair.warnings.iter().filter(|_| !args.talk.quiet) {
-        message::warning(warning);
-    }
+    warn(&repair.warnings, &args.talk);
     note(&args.talk, || {
         let lost = human(repair.map.bytes(Condition::Lost));
         let (unsure, all) = (human(repair.map.bytes(Condition::Unsure)), human(repair.file_len));
@@ -130,7 +128,7 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> R
     job.over();
     job.note_size(report.file_size);
     job.note_damages(report.damage_count);
-    warn(&report.run, &args.talk);
+    warn(&report.run.warnings, &args.talk);
     for damage in &report.damages {
         message::failure(damage, exit::DAMAGED);
     }

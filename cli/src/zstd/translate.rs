@@ -55,19 +55,16 @@ fn arguments(file: &Path, flags: &Flags) -> Result<Vec<OsString>, Failure> {
                 (None, None) => {}
             }
             let to_stdout = goes_to_stdout(file, flags);
-            if flags.pass_through.unwrap_or(flags.force && to_stdout) {
-                add("--pass-through".into());
-            }
             if flags.mode == Mode::Test {
                 add("--decode".into());
+            } else if flags.pass_through.unwrap_or(flags.force && to_stdout) {
+                add("--pass-through".into());
             }
         }
         _ => {}
     }
     if flags.mode != Mode::Test {
         output(file, flags, &mut args)?;
-    } else {
-        args.retain(|arg| arg != "--pass-through");
     }
     args.extend(["--".into(), file.into()]);
     Ok(args)
