@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::decode::FrameDecoder;
 use super::feed::{Feed, Hop, Look, Origin};
-use super::header::ContentFront;
 use super::measure::{Place, Start, cut_short, length, start};
 use super::own::Own;
 use super::table::{Entry, Held, Table};
@@ -18,6 +17,7 @@ use super::{FRAME_BYTES_MAX, ForeignOptions, ForeignReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::content_checksum;
 use crate::format::seek_table::TABLE_MAGIC;
+use crate::format::zstd::ContentFront;
 use crate::pipeline::Shared;
 use crate::ring::file::Disk;
 

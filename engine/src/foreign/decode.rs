@@ -6,9 +6,9 @@ use std::hash::Hasher;
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
 use super::feed::Feed;
-use super::header::ContentFront;
 use super::measure::{Place, cut_short};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::zstd::ContentFront;
 
 /// Content given out at a time: what libzstd recommends, one block.
 const PIECE_BYTES: usize = 128 << 10;

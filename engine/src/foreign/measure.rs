@@ -4,8 +4,8 @@
 //! - FO2: a frame that was measured lies in the file whole, up to its last byte.
 
 use super::feed::Look;
-use super::header::{self, ContentFront, FRONT_LEN_MAX, Front};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::zstd::{self, ContentFront, FRONT_LEN_MAX, Front};
 
 /// A place in the file: the number of the frame there, of those to be passed over as well, and its
 /// offset.
@@ -45,7 +45,7 @@ pub(super) enum Start {
 /// the file ends within; `Unsupported` where a dictionary is needed.
 pub(super) fn start(look: &mut dyn Look, place: Place) -> Result<Start> {
     let bytes = look.look(place.offset, FRONT_LEN_MAX)?;
-    match header::front(bytes) {
+    match zstd::front(bytes) {
         Front::Content(front) if front.dictionary != 0 => {
             let what = format!("it was made with the dictionary {}", front.dictionary);
             let error = place.error(ErrorKind::Unsupported, &what);
@@ -84,7 +84,7 @@ pub(super) fn length(
     loop {
         let bytes = look.look(place.offset + len, 3)?;
         let Some(&bytes) = bytes.first_chunk() else { return Err(cut_short(place)) };
-        let Some(block) = header::block(bytes) else {
+        let Some(block) = zstd::block(bytes) else {
             return Err(place.damaged("it has a block that there can't be"));
         };
         len += block.len;

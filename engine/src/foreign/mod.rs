@@ -19,7 +19,6 @@
 mod cut;
 mod decode;
 mod feed;
-mod header;
 mod list;
 mod measure;
 mod order;

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use super::ForeignOptions;
 use super::decode::FrameDecoder;
 use super::feed::{Feed, Hop, Origin};
-use super::header::ContentFront;
 use super::list::open;
 use super::measure::{Place, Start, cut_short, length, start};
 use super::own;
@@ -21,6 +20,7 @@ use super::table::Table;
 use super::withhold;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::zstd::ContentFront;
 use crate::ring::file::{Disk, File};
 
 /// Gives `from .. to` of the content of the file at `path` to `sink`, in order; to the end where

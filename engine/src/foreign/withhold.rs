@@ -12,10 +12,10 @@ use std::sync::Arc;
 use super::FRAME_BYTES_MAX;
 use super::decode::{Decoded, FrameDecoder};
 use super::feed::{Feed, read_at};
-use super::header::ContentFront;
 use super::measure::Place;
 use super::sink::write_at;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::zstd::ContentFront;
 use crate::ring::file::{Disk, File};
 
 /// Decodes the frame that `feed` has come to, and gives its content to `sink` once it was checked;

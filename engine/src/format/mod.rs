@@ -21,6 +21,7 @@ pub mod members;
 pub mod recipe;
 pub mod record;
 pub mod seek_table;
+pub mod zstd;
 
 use std::borrow::Cow;
 use std::fmt;

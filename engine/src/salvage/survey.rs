@@ -25,8 +25,9 @@ use crate::error::Result;
 use crate::format::frame::{FrameHeader, ZSTD_MAGIC, content_checksum, store_len};
 use crate::format::header::{Header, MAGIC};
 use crate::format::index::{self, Entry};
+use crate::format::zstd::{self, FRONT_LEN_MAX, Front, is_skippable};
 use crate::format::{Cursor, SKIPPABLE_MAGIC, Subtype, seek_table};
-use crate::limits::{CHUNK_LOG2_MAX, HEADER_LEN, STORE_BLOCK_BYTES};
+use crate::limits::{CHUNK_LOG2_MAX, HEADER_LEN};
 
 /// Longest content of one frame that is decoded: the largest chunk.
 const RAW_LEN_MAX: u64 = 1 << CHUNK_LOG2_MAX;
@@ -207,7 +208,7 @@ impl Surveyor<'_, '_> {
 
     /// Looks at the frame at `offset`; gives where to go on, where there is one.
     fn frame(&mut self, offset: u64) -> Result<Option<u64>> {
-        let head = self.window.get(offset, 18)?;
+        let head = self.window.get(offset, FRONT_LEN_MAX)?;
         let Ok(header) = FrameHeader::decode(head) else {
             self.found.unverifiable += u64::from(is_frame_header(head));
             return Ok(None);
@@ -251,31 +252,29 @@ impl Surveyor<'_, '_> {
 
     /// The length of the frame at `offset` by the headers of its blocks, if they lead to an end.
     fn walk(&mut self, offset: u64, raw_len: usize) -> Result<Option<usize>> {
-        let most = store_len(raw_len) + raw_len / 64 + 1024;
-        let mut at = frame_header_len(self.window.get(offset, 5)?);
-        let mut raw = 0;
+        let most = (store_len(raw_len) + raw_len / 64 + 1024) as u64;
+        let Front::Content(front) = zstd::front(self.window.get(offset, FRONT_LEN_MAX)?) else {
+            return Ok(None);
+        };
+        let (mut at, mut raw) = (front.len, 0);
         // Far more blocks than libzstd makes of so many bytes.
         for _ in 0..64 + raw_len / 256 {
             if !self.spend(STEP_BYTES) {
                 return Ok(None);
             }
-            let &[a, b, c] = self.window.get(offset + at as u64, 3)? else {
+            let bytes = self.window.get(offset + at, 3)?.first_chunk();
+            let Some(block) = bytes.and_then(|bytes| zstd::block(*bytes)) else {
                 return Ok(None);
             };
-            let header = u32::from_le_bytes([a, b, c, 0]);
-            let (last, kind, size) = (header & 1 == 1, header >> 1 & 3, (header >> 3) as usize);
-            if kind == 3 || size > STORE_BLOCK_BYTES {
+            at += block.len;
+            raw += block.content_size.unwrap_or(0);
+            if at + 4 > most || raw > raw_len as u64 {
                 return Ok(None);
             }
-            at += 3 + if kind == 1 { 1 } else { size };
-            raw += if kind == 2 { 0 } else { size };
-            if at + 4 > most || raw > raw_len {
-                return Ok(None);
-            }
-            if last {
+            if block.last {
                 let len = at + 4;
-                let fits = offset + len as u64 <= self.window.file_len();
-                return Ok(fits.then_some(len));
+                let fits = offset + len <= self.window.file_len();
+                return Ok(fits.then_some(len as usize));
             }
         }
         Ok(None)
@@ -392,36 +391,15 @@ impl Surveyor<'_, '_> {
     }
 }
 
-fn is_skippable(magic: u32) -> bool {
-    magic & 0xFFFF_FFF0 == 0x184D_2A50
-}
-
 /// Whether what is no frame of ours looks like one of another's: whose checksum, or whose length,
 /// was left out.
 fn is_frame_header(head: &[u8]) -> bool {
-    // Reserved bit clear, no dictionary, and a block of a size that there is behind it.
-    let &[_, _, _, _, descriptor, ..] = head else {
+    // No dictionary, and a block of a size that there is behind it.
+    let Front::Content(front) = zstd::front(head) else {
         return false;
     };
-    let block = head.get(frame_header_len(head)..).and_then(|rest| rest.first_chunk::<3>());
-    let Some(&[a, b, c]) = block else {
-        return false;
-    };
-    let header = u32::from_le_bytes([a, b, c, 0]);
-    descriptor & 0x0B == 0 && header >> 1 & 3 != 3 && header >> 3 <= STORE_BLOCK_BYTES as u32
-}
-
-/// Length of the header of the frame that starts so, of which five bytes are given at least.
-fn frame_header_len(head: &[u8]) -> usize {
-    let descriptor = head.get(4).copied().unwrap_or(0);
-    let single = descriptor & 0x20 != 0;
-    let size = match descriptor >> 6 {
-        0 => usize::from(single),
-        1 => 2,
-        2 => 4,
-        _ => 8,
-    };
-    5 + usize::from(!single) + size
+    let block = head.get(front.len as usize..).and_then(|rest| rest.first_chunk());
+    front.dictionary == 0 && block.is_some_and(|bytes| zstd::block(*bytes).is_some())
 }
 
 fn read_table(window: &mut Window<'_>) -> Result<Option<(u64, Vec<seek_table::Entry>)>> {

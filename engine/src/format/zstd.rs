@@ -3,12 +3,10 @@
 //! Ours state their content size and bear a checksum; others needn't, so everything optional in
 //! RFC 8878 is optional here. The legacy formats from before version 0.8 are none of these.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
-use crate::format::frame::ZSTD_MAGIC;
+use super::frame::ZSTD_MAGIC;
 
 /// Most bytes that a frame's header takes (RFC 8878, 3.1.1.1, the magic number included).
-pub(super) const FRONT_LEN_MAX: usize = 18;
+pub const FRONT_LEN_MAX: usize = 18;
 
 /// Most content of one block, and so most bytes of one that is raw or compressed.
 const BLOCK_BYTES_MAX: u64 = 128 << 10;
@@ -18,7 +16,7 @@ const SKIPPABLE_FIRST: u32 = 0x184D_2A50;
 
 /// What a frame starts with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Front {
+pub enum Front {
     /// A Zstandard frame.
     Content(ContentFront),
     /// A frame to be passed over: its magic number, and its length in all.
@@ -33,21 +31,28 @@ pub(super) enum Front {
 
 /// What a Zstandard frame states of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct ContentFront {
+pub struct ContentFront {
     /// Bytes of the header, the magic number included.
-    pub(super) len: u64,
+    pub len: u64,
     /// Bytes of content, where it says.
-    pub(super) content_size: Option<u64>,
+    pub content_size: Option<u64>,
     /// Bytes that a decoder has to remember.
-    pub(super) window: u64,
+    pub window: u64,
     /// Whether the last four bytes are the content's checksum.
-    pub(super) checksum: bool,
+    pub checksum: bool,
     /// The dictionary's number; 0 for none.
-    pub(super) dictionary: u32,
+    pub dictionary: u32,
+}
+
+/// Whether this is the magic number of a skippable frame, anyone's.
+#[must_use]
+pub fn is_skippable(magic: u32) -> bool {
+    magic & !0xF == SKIPPABLE_FIRST
 }
 
 /// Reads what stands at the front of `bytes`, which are [`FRONT_LEN_MAX`] or all there are.
-pub(super) fn front(bytes: &[u8]) -> Front {
+#[must_use]
+pub fn front(bytes: &[u8]) -> Front {
     let Some((magic, rest)) = bytes.split_first_chunk::<4>() else {
         // Too few to tell; the first bytes of a magic number may be its start.
         let starts = |magic: u32| magic.to_le_bytes().starts_with(bytes);
@@ -55,7 +60,7 @@ pub(super) fn front(bytes: &[u8]) -> Front {
         return if could_be { Front::Short } else { Front::Other };
     };
     let magic = u32::from_le_bytes(*magic);
-    if magic & !0xF == SKIPPABLE_FIRST {
+    if is_skippable(magic) {
         return match rest.first_chunk::<4>() {
             Some(len) => Front::Skippable(magic, 8 + u64::from(u32::from_le_bytes(*len))),
             None => Front::Short,
@@ -110,24 +115,28 @@ fn content_front(rest: &[u8]) -> Front {
 
 /// A block as its header tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Block {
+pub struct Block {
     /// Its length in the file, header included.
-    pub(super) len: u64,
+    pub len: u64,
     /// Whether it is the frame's last.
-    pub(super) last: bool,
+    pub last: bool,
+    /// Bytes of content, of one that isn't compressed.
+    pub content_size: Option<u64>,
 }
 
 /// Reads a block's header; `None` where no block has such a one.
-pub(super) fn block(bytes: [u8; 3]) -> Option<Block> {
+#[must_use]
+pub fn block(bytes: [u8; 3]) -> Option<Block> {
     let [a, b, c] = bytes;
     let header = u32::from_le_bytes([a, b, c, 0]);
     let size = u64::from(header >> 3);
-    let body = match header >> 1 & 3 {
-        1 if size <= BLOCK_BYTES_MAX => 1,
-        0 | 2 if size <= BLOCK_BYTES_MAX => size,
+    let (body, content_size) = match header >> 1 & 3 {
+        0 if size <= BLOCK_BYTES_MAX => (size, Some(size)),
+        1 if size <= BLOCK_BYTES_MAX => (1, Some(size)),
+        2 if size <= BLOCK_BYTES_MAX => (size, None),
         _ => return None,
     };
-    Some(Block { len: 3 + body, last: header & 1 != 0 })
+    Some(Block { len: 3 + body, last: header & 1 != 0, content_size })
 }
 
 #[cfg(test)]
@@ -179,9 +188,12 @@ mod tests {
             let [a, b, c, _] = header.to_le_bytes();
             [a, b, c]
         };
-        assert_eq!(block(bytes(100 << 3)), Some(Block { len: 103, last: false }));
-        assert_eq!(block(bytes(100 << 3 | 1 << 1 | 1)), Some(Block { len: 4, last: true }));
-        assert_eq!(block(bytes(100 << 3 | 2 << 1)), Some(Block { len: 103, last: false }));
+        let stored = Block { len: 103, last: false, content_size: Some(100) };
+        assert_eq!(block(bytes(100 << 3)), Some(stored));
+        let repeated = Block { len: 4, last: true, ..stored };
+        assert_eq!(block(bytes(100 << 3 | 1 << 1 | 1)), Some(repeated));
+        let compressed = Block { content_size: None, ..stored };
+        assert_eq!(block(bytes(100 << 3 | 2 << 1)), Some(compressed));
         assert_eq!(block(bytes(100 << 3 | 3 << 1)), None);
         assert_eq!(block(bytes((128 << 10 | 1) << 3)), None);
     }
