@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::FileExt;
 
 use crate::claims::{Claims, START};
-use crate::tape::{Event, PAGE_LEN, Payload, Tape, Write};
+use crate::tape::{Event, PAGE_LEN, Payload, Tape, Write, fingerprint};
 
 /// A recorded run.
 #[derive(Debug)]
@@ -172,12 +172,6 @@ fn pages(write: &Write) -> impl ExactSizeIterator<Item = u64> + use<> {
     (0..count).map(move |index| first + index as u64)
 }
 
-fn fingerprint(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
-}
-
 fn durable_after(writes: usize, events: &[Event]) -> Vec<Option<usize>> {
     let mut durable = vec![None; writes];
     let mut completed = Vec::new();
@@ -246,6 +240,16 @@ mod tests {
         let (flush, _) = tape.issue_flush();
         tape.complete_flush(flush, true);
         assert_eq!(written(tape), [(0, false), (first.0, false)]);
+    }
+
+    #[test]
+    fn the_first_write_of_a_page_fails_and_no_other() {
+        let page = |content: u8| Payload::Bytes([content; PAGE_LEN].into());
+        let mut tape = Tape::new(Some(Fault::Page(fingerprint(&[7; PAGE_LEN]))));
+        assert!(!tape.issue(0, page(7)).1);
+        tape.mark(START);
+        let failed = [1, 7, 7].map(|content| tape.issue(0, page(content)).1);
+        assert_eq!(failed, [false, true, false]);
     }
 
     #[test]

@@ -38,8 +38,9 @@ use crate::flavour::Flavour;
 use crate::lab::Lab;
 use crate::log::Log;
 use crate::outcome::complaint;
-use crate::record::{Options, record};
+use crate::record::{Fault, Options, record};
 use crate::shape::{Shape, Stop};
+use crate::tape::fingerprint;
 use crate::tool;
 use crate::toy::read;
 
@@ -176,6 +177,12 @@ impl Packing {
             (first, second)
         });
         (log, first, second)
+    }
+
+    /// The write of the finished container's header fails.
+    #[must_use]
+    pub fn header_fault(&self) -> Fault {
+        Fault::Page(fingerprint(&self.new[..HEADER_LEN]))
     }
 
     fn pack(&self, folder: &Path, ctl: &Path, stop: Option<Stop>) -> Output {

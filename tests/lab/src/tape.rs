@@ -1,7 +1,10 @@
 //! What the recording disk notes down while it runs: one order for writes, flushes and marks.
 //!
 //! The tape also decides which operation fails: the n-th write or flush after the mark that starts
-//! the count. What comes after is served as ever, as by a disk with one bad moment.
+//! the count, or the first write of a page. What comes after is served as ever, as by a disk with
+//! one bad moment.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::claims::START;
 
@@ -15,6 +18,16 @@ pub enum Fault {
     Write(u64),
     /// The n-th flush, counted from 1; it makes nothing durable.
     Flush(u64),
+    /// The first write that brings a page with this fingerprint, whatever its number is: file
+    /// systems write in no fixed order.
+    Page(u64),
+}
+
+/// What tells pages apart.
+pub(crate) fn fingerprint(page: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    page.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a write brings.
@@ -69,6 +82,22 @@ pub(crate) struct Tape {
 struct Counted {
     writes: u64,
     flushes: u64,
+    has_met_page: bool,
+}
+
+impl Counted {
+    /// Counts a write of `bytes`: whether it is the one to fail.
+    fn write(&mut self, fault: Option<Fault>, bytes: &[u8]) -> bool {
+        self.writes += 1;
+        match fault {
+            Some(Fault::Write(number)) => number == self.writes,
+            Some(Fault::Page(page)) if !self.has_met_page => {
+                self.has_met_page = bytes.chunks(PAGE_LEN).any(|bytes| fingerprint(bytes) == page);
+                self.has_met_page
+            }
+            Some(Fault::Page(_) | Fault::Flush(_)) | None => false,
+        }
+    }
 }
 
 impl Tape {
@@ -80,16 +109,14 @@ impl Tape {
     /// Notes a write that begins: its number, and whether it will fail.
     pub(crate) fn issue(&mut self, offset: u64, payload: Payload) -> (usize, bool) {
         let number = self.writes.len();
-        let counts = matches!(payload, Payload::Bytes(_));
+        let is_failed = match (&payload, &mut self.counted) {
+            (Payload::Bytes(bytes), Some(counted)) => counted.write(self.fault, bytes),
+            (Payload::Zeros(_), _) | (_, None) => false,
+        };
         self.writes.push(Write { offset, payload });
         self.events.push(Event::Issued(number));
         self.in_flight += 1;
         self.in_flight_max = self.in_flight_max.max(self.in_flight);
-        let is_failed = counts
-            && self.counted.as_mut().is_some_and(|counted| {
-                counted.writes += 1;
-                self.fault == Some(Fault::Write(counted.writes))
-            });
         (number, is_failed)
     }
 
