@@ -43,9 +43,9 @@ test: build
     rm -f target/skipped.txt
     export RINGPACK_SKIPPED="$PWD/target/skipped.txt"; \
     if cargo nextest --version >/dev/null 2>&1; then \
-        cargo nextest run --workspace; \
+        cargo nextest run --workspace --no-fail-fast; \
     else \
-        cargo test --workspace --lib --bins --tests; \
+        cargo test --workspace --no-fail-fast --lib --bins --tests; \
     fi
     @if [ -s target/skipped.txt ]; then echo "skipped, for want of something:"; cat target/skipped.txt; fi
 
