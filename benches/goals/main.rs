@@ -12,6 +12,7 @@ mod outcome;
 mod peak;
 mod range;
 mod setting;
+mod ways;
 mod whole;
 
 use std::io;
@@ -38,7 +39,7 @@ struct Args {
     /// Pairs of runs a goal
     #[arg(long, value_name = "N", default_value = "5", value_parser = some())]
     pairs: u32,
-    /// Only these jobs [default: all]
+    /// Only these jobs [default: all but ways]
     #[arg(long, value_name = "JOB", value_delimiter = ',')]
     only: Vec<Only>,
     /// Number of small files
@@ -78,11 +79,13 @@ enum Only {
     Checkpoints,
     /// Peak memory at two sizes
     Memory,
+    /// Other ways of doing these, against the way it is done
+    Ways,
 }
 
 type Job = fn(&Setting) -> io::Result<Vec<Outcome>>;
 
-const JOBS: [(Only, Job); 9] = [
+const JOBS: [(Only, Job); 10] = [
     (Only::Pack1, |setting| whole::pack(setting, 1)),
     (Only::Pack3, |setting| whole::pack(setting, 3)),
     (Only::Store, whole::store),
@@ -92,6 +95,7 @@ const JOBS: [(Only, Job); 9] = [
     (Only::Small, many::many),
     (Only::Checkpoints, whole::checkpoints),
     (Only::Memory, peak::peak),
+    (Only::Ways, ways::ways),
 ];
 
 /// What is reported as JSON.
@@ -127,7 +131,11 @@ fn measure(args: &Args) -> io::Result<bool> {
         println!("|---|---|---|---|---|---|---|");
     }
     for (only, job) in JOBS {
-        if !args.only.is_empty() && !args.only.contains(&only) {
+        let is_wanted = match args.only.as_slice() {
+            [] => only != Only::Ways,
+            named => named.contains(&only),
+        };
+        if !is_wanted {
             continue;
         }
         match job(&setting) {

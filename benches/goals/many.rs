@@ -11,6 +11,7 @@ use ringpack_benches::content;
 
 use crate::outcome::{Bound, Outcome, Unit};
 use crate::setting::Setting;
+use crate::ways::Way;
 
 /// Bytes of each.
 const LEN: usize = 64 << 10;
@@ -42,7 +43,7 @@ pub(crate) fn many(setting: &Setting) -> io::Result<Vec<Outcome>> {
             }
         })?;
         let by_one = timed(setting, by_library)?;
-        let by_all = by_program(setting)?;
+        let by_all = by_program(setting, &[])?;
         let count = f64::from(files);
         start.pair(by_processes * 1e3 / count, by_one * 1e3 / count);
         if zstd {
@@ -61,6 +62,24 @@ pub(crate) fn many(setting: &Setting) -> io::Result<Vec<Outcome>> {
     }
     setting.place.remove(&[MANY.0, MANY.1, "list"])?;
     Ok(vec![each, one, all, start])
+}
+
+/// Other ways of packing all of them in one process.
+pub(crate) fn ways(setting: &Setting, ways: &[Way<'_>]) -> io::Result<Vec<Outcome>> {
+    let job = format!("{} files of 64 KiB", setting.files);
+    let of = |(name, _): &Way<'_>| {
+        Outcome::new(format!("{job}, {name}"), "as it is", Bound::Known, Unit::Seconds)
+    };
+    let mut outcomes: Vec<Outcome> = ways.iter().map(of).collect();
+    make(setting)?;
+    for _ in setting.rounds(&job) {
+        let as_it_is = by_program(setting, &[])?;
+        for (outcome, (_, options)) in outcomes.iter_mut().zip(ways) {
+            outcome.pair(by_program(setting, options)?, as_it_is);
+        }
+    }
+    setting.place.remove(&[MANY.0, "list"])?;
+    Ok(outcomes)
 }
 
 /// Makes the files, no two alike, and a list of them.
@@ -92,8 +111,9 @@ fn timed(setting: &Setting, pack: impl Fn(PathBuf, PathBuf) -> io::Result<()>) -
 }
 
 /// Seconds that the program takes for all, whose containers stand beside the files.
-fn by_program(setting: &Setting) -> io::Result<f64> {
-    let line = format!("'{}' pack -q {}/*", setting.ringpack.display(), MANY.0);
+fn by_program(setting: &Setting, options: &[&str]) -> io::Result<f64> {
+    let (program, options) = (setting.ringpack.display(), options.join(" "));
+    let line = format!("'{program}' pack -q {options} {}/*", MANY.0);
     let spent = setting.place.shell(&[], &[MANY.1], &line)?;
     let folder = setting.place.path(MANY.0);
     for number in 0..setting.files {

@@ -14,7 +14,7 @@ use crate::setting::{CHUNK_LEN, IN, Setting};
 /// Reads a pair.
 const READS: u64 = 32;
 /// Bytes of each.
-const LEN: u64 = 4096;
+pub(crate) const LEN: u64 = 4096;
 
 /// Against decoding one frame that is in memory; and against zeekstd, which reads the same file by
 /// its seek table. Both with the file in the page cache, and for zeekstd with it on the device too.
@@ -29,10 +29,7 @@ pub(crate) fn range(setting: &Setting) -> io::Result<Vec<Outcome>> {
     let held = Held::read(&setting.place.path(IN), CHUNK_LEN)?;
     let frames = held.frames(ringpack::limits::LEVEL_DEFAULT)?;
     for round in setting.rounds("4 KiB") {
-        // A walk by the golden ratio, another in each round.
-        let step =
-            |read: u64| (u64::from(round) * READS + read).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let starts: Vec<u64> = (0..READS).map(|read| step(read) % (setting.size - LEN)).collect();
+        let starts = starts(setting, round);
         let numbers: Vec<usize> = starts.iter().map(|at| *at as usize / CHUNK_LEN).collect();
         io::copy(&mut File::open(&path)?, &mut io::sink())?;
         let ours = each(&starts, || Ok(()), |start| by_ringpack(&path, start))?;
@@ -48,8 +45,14 @@ pub(crate) fn range(setting: &Setting) -> io::Result<Vec<Outcome>> {
     Ok(vec![frame, zeekstd, uncached])
 }
 
+/// Where a round reads: a walk by the golden ratio, another in each.
+pub(crate) fn starts(setting: &Setting, round: u32) -> Vec<u64> {
+    let step = |read: u64| (u64::from(round) * READS + read).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (0..READS).map(|read| step(read) % (setting.size - LEN)).collect()
+}
+
 /// Mean seconds that `read` takes for each of `starts`.
-fn each(
+pub(crate) fn each(
     starts: &[u64],
     prepare: impl Fn() -> io::Result<()>,
     read: impl Fn(u64) -> io::Result<Vec<u8>>,
@@ -67,7 +70,7 @@ fn each(
     Ok(seconds / starts.len() as f64)
 }
 
-fn by_ringpack(path: &Path, start: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn by_ringpack(path: &Path, start: u64) -> io::Result<Vec<u8>> {
     let reader = ContainerReader::open(path).map_err(io::Error::other)?;
     reader.read_range(start..start + LEN).map_err(io::Error::other)
 }
