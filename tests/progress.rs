@@ -168,6 +168,34 @@ fn objects_for_programs_at_a_steady_pace() {
 }
 
 #[test]
+fn restoring_files_of_an_archive_is_watched_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    for (name, len) in [("a", LEN), ("b", 700), ("c", LEN / 2)] {
+        fs::write(tree.join(name), content(len, 1)).unwrap();
+    }
+    let here = |args: &[&str]| run(ringpack(args).current_dir(folder.path()));
+    assert!(here(&["pack", "-1", "tree"]).status.success());
+    let info = succeed(ringpack(["info", "--json", "tree.tar.zst"]).current_dir(folder.path()));
+    let archive = messages(&info).pop().unwrap()["content_size"].clone();
+    let some: &[&str] = &["--member", "*/b", "--member", "*/c"];
+    let some_len = 700 + LEN / 2;
+    for (options, size) in [(&["--extract"][..], archive), (some, some_len.into())] {
+        let all = ["unpack", "--progress=json", "--json", "-o", "back", "-f", "tree.tar.zst"];
+        let output = here(&[&all, options].concat());
+        assert!(output.status.success(), "{output:?}");
+        let seen = messages(&output.stderr).pop().unwrap();
+        assert_eq!((&seen["phase"], &seen["content_bytes"]), (&"done".into(), &size));
+        assert_eq!(seen["content_size"], size);
+        let summary = messages(&output.stdout).pop().unwrap();
+        for stage in ["read_seconds", "work_seconds", "write_seconds"] {
+            assert!(summary[stage].as_f64() > Some(0.0), "{stage}: {summary}");
+        }
+    }
+}
+
+#[test]
 fn sigusr1_asks_for_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = content(LEN, 1);

@@ -194,7 +194,10 @@ impl Progress {
     }
 
     /// The extents begin: of content of that length, behind what was taken over.
-    pub(crate) fn begin(&self, content_size: Option<u64>, resumed_bytes: u64) {
+    ///
+    /// The engine's jobs say this and what follows themselves; so may a job that reads or writes a
+    /// container by its own loop, whose steps are its extents.
+    pub fn begin(&self, content_size: Option<u64>, resumed_bytes: u64) {
         if let Some(counts) = &self.0 {
             self.know_size(content_size);
             counts.content_bytes.store(resumed_bytes, Relaxed);
@@ -214,8 +217,8 @@ impl Progress {
         }
     }
 
-    /// An extent is through.
-    pub(crate) fn extent(&self, content_bytes: u64, stored_bytes: u64) {
+    /// An extent is through, of so many bytes of content and of the container.
+    pub fn extent(&self, content_bytes: u64, stored_bytes: u64) {
         if let Some(counts) = &self.0 {
             counts.content_bytes.fetch_add(content_bytes, Relaxed);
             counts.stored_bytes.fetch_add(stored_bytes, Relaxed);
@@ -223,14 +226,33 @@ impl Progress {
     }
 
     /// The extents are through, of content that turned out to be of that length.
-    pub(crate) fn finish(&self, content_size: u64) {
+    pub fn finish(&self, content_size: u64) {
         self.know_size(Some(content_size));
         self.enter(Phase::Finishing);
     }
 
     /// The job went well.
-    pub(crate) fn done(&self) {
+    pub fn done(&self) {
         self.enter(Phase::Done);
+    }
+
+    /// Does a step, and charges the time that it takes to a stage.
+    ///
+    /// ```
+    /// use ringpack::{Progress, Stage};
+    ///
+    /// let progress = Progress::new();
+    /// progress.begin(Some(17), 0);
+    /// let bytes = progress.timed(Stage::Work, || b"something to keep");
+    /// progress.extent(bytes.len() as u64, 0);
+    /// let seen = progress.look();
+    /// assert_eq!((seen.content_bytes, seen.bottleneck()), (17, Some(Stage::Work)));
+    /// ```
+    pub fn timed<R>(&self, stage: Stage, step: impl FnOnce() -> R) -> R {
+        let mut laps = self.laps();
+        let result = step();
+        laps.charge(stage);
+        result
     }
 
     fn enter(&self, phase: Phase) {

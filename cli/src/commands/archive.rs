@@ -3,7 +3,7 @@
 
 use ringpack::members::Member;
 use ringpack::read::{Container, ContentReader};
-use ringpack::{Cancel, Error, ErrorKind, Result};
+use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
 
 use crate::message;
 use crate::tree::read::{Entry, TarReader};
@@ -30,7 +30,7 @@ pub(super) fn each_member(
         }
         return Ok(());
     }
-    let mut reader = reader(container, 0)?;
+    let mut reader = reader(container, 0, Progress::default())?;
     let mut told = quiet;
     while let Some(entry) = reader.next().map_err(|error| container.named(error))? {
         going_on()?;
@@ -47,9 +47,9 @@ pub(super) fn each_member(
     Ok(())
 }
 
-/// A reader of the archive from the headers at `offset` on.
-pub(super) fn reader(container: &Container, offset: u64) -> Result<Reader<'_>> {
-    TarReader::at(ContentReader::new(container)?, offset)
+/// A reader of the archive from the headers at `offset` on, for a job of that progress.
+pub(super) fn reader(container: &Container, offset: u64, progress: Progress) -> Result<Reader<'_>> {
+    TarReader::at(ContentReader::new(container)?.watched_by(progress), offset)
 }
 
 /// The member as the archive itself has it, which must be as `stated`.

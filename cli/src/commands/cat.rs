@@ -9,7 +9,7 @@ use ringpack::members::{Member, MemberKind};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
 use ringpack::ring::stream::PipeEnd;
-use ringpack::{Cancel, Error, ErrorKind, Result};
+use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
 
 use super::archive::{each_member, entry, plain, reader};
 use super::foreign;
@@ -66,7 +66,7 @@ fn member(
     if found.kind != MemberKind::Regular {
         return Err(Failure::Other(format!("{shown}: is no regular file")));
     }
-    let mut reader = reader(container, 0)?;
+    let mut reader = reader(container, 0, Progress::default())?;
     let entry = entry(container, &mut reader, &found)?;
     let mut at = 0;
     reader.bytes(&entry, &mut |offset, bytes| {

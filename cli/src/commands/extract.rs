@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use ringpack::members::{Member, MemberKind};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
-use ringpack::{Cancel, Error, ErrorKind, Result};
+use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
 
 use super::archive::{each_member, entry, reader};
 use super::ls::unmatched;
@@ -45,12 +45,13 @@ pub(super) fn run(
         devices: args.tree.devices,
     };
     let mut all_matched = true;
-    let mut extraction = Extraction::into(target, rights, cancel)?;
+    let progress = job.progress();
+    let mut extraction = Extraction::into(target, rights, progress.clone(), cancel)?;
     if patterns.is_empty() {
-        whole(&container, &mut extraction).map_err(|error| container.named(error))?;
+        whole(&container, &progress, &mut extraction).map_err(|error| container.named(error))?;
     } else {
         let (chosen, matched) = choose(&container, &patterns, args.talk.quiet, cancel)?;
-        some(&container, chosen, args.talk.quiet, cancel, &mut extraction)
+        some(&container, &chosen, args.talk.quiet, &progress, cancel, &mut extraction)
             .map_err(|error| container.named(error))?;
         all_matched = unmatched(&patterns, &matched) == ExitCode::SUCCESS;
     }
@@ -73,7 +74,11 @@ pub(super) fn run(
     warn(&restored.warnings, &args.talk);
     note(&args.talk, || {
         let (members, bytes) = (restored.members, human(restored.bytes));
-        format!("{name}: {members} members, {bytes}, {}", target.display())
+        let summary = format!("{name}: {members} members, {bytes}, {}", target.display());
+        match args.talk.is_verbose() {
+            true => format!("{summary}\n{}", job.course_of(restored.bytes).text()),
+            false => summary,
+        }
     });
     if restored.kept > 0 {
         let what = format!("{} members were left out for what exists already", restored.kept);
@@ -84,13 +89,32 @@ pub(super) fn run(
 }
 
 /// Restores every member, in one pass.
-fn whole(container: &Container, extraction: &mut Extraction<'_>) -> Result<()> {
-    let mut reader = reader(container, 0)?;
+fn whole(
+    container: &Container,
+    progress: &Progress,
+    extraction: &mut Extraction<'_>,
+) -> Result<()> {
+    let size = container.header().content_size;
+    progress.begin(Some(size), 0);
+    let mut reader = reader(container, 0, progress.clone())?;
+    let mut at = 0;
     while let Some(entry) = reader.next().map_err(|error| container.named(error))? {
         let next = entry.next();
-        extraction.member(entry, &mut reader)?;
+        counting(progress, next.saturating_sub(at), || extraction.member(entry, &mut reader))?;
         reader.go_to(next)?;
+        at = next;
     }
+    // What ends an archive, and fills up its last record.
+    progress.extent(size.saturating_sub(at), 0);
+    Ok(())
+}
+
+/// Takes a step of `bytes` altogether, which counts no more than these itself.
+fn counting(progress: &Progress, bytes: u64, step: impl FnOnce() -> Result<()>) -> Result<()> {
+    let through = || progress.look().content_bytes;
+    let end = through().saturating_add(bytes);
+    step()?;
+    progress.extent(end.saturating_sub(through()), 0);
     Ok(())
 }
 
@@ -117,8 +141,9 @@ fn choose(
 /// Restores the members chosen. A hard link to one that isn't among them brings its bytes along.
 fn some(
     container: &Container,
-    chosen: Vec<Member>,
+    chosen: &[Member],
     quiet: bool,
+    progress: &Progress,
     cancel: &Cancel,
     extraction: &mut Extraction<'_>,
 ) -> Result<()> {
@@ -140,8 +165,10 @@ fn some(
     }
     // The first link to a member that wasn't chosen becomes the file that the others link to.
     let mut stands_for: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    let mut reader = reader(container, 0)?;
-    for member in &chosen {
+    let size = chosen.iter().fold(0u64, |sum, member| sum.saturating_add(member.size));
+    progress.begin(Some(size), 0);
+    let mut reader = reader(container, 0, progress.clone())?;
+    for member in chosen {
         let mut found = entry(container, &mut reader, member)?;
         if member.kind != MemberKind::HardLink {
             // A symbolic link leads wherever it says.
@@ -152,7 +179,7 @@ fn some(
             stands_for.insert(member.link.clone(), member.path.clone());
             found = Entry::named(file, member.path.clone());
         }
-        extraction.member(found, &mut reader)?;
+        counting(progress, member.size, || extraction.member(found, &mut reader))?;
     }
     Ok(())
 }

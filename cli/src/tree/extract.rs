@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use ringpack::members::{Member, MemberKind};
-use ringpack::{Cancel, Error, ErrorKind, Result};
+use ringpack::{Cancel, Error, ErrorKind, Progress, Result, Stage};
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
     chownat, fchmod, fchown, flock, futimens, linkat, makedev, mkdirat, mknodat, openat, renameat,
@@ -56,6 +56,8 @@ pub(crate) struct Restored {
 pub(crate) struct Extraction<'a> {
     root: Root,
     rights: Rights,
+    /// What is told of the bytes written.
+    progress: Progress,
     cancel: &'a Cancel,
     restored: Restored,
     /// Directories that were made here, whose attributes are set last.
@@ -71,10 +73,16 @@ pub(crate) struct Extraction<'a> {
 
 impl<'a> Extraction<'a> {
     /// Opens the directory, which is made if it is missing.
-    pub(crate) fn into(path: &Path, rights: Rights, cancel: &'a Cancel) -> Result<Self> {
+    pub(crate) fn into(
+        path: &Path,
+        rights: Rights,
+        progress: Progress,
+        cancel: &'a Cancel,
+    ) -> Result<Self> {
         Ok(Self {
             root: Root::open(path)?,
             rights,
+            progress,
             cancel,
             restored: Restored::default(),
             directories: Vec::new(),
@@ -176,7 +184,9 @@ impl<'a> Extraction<'a> {
                 set.map_err(|error| self.root.failed(path, "cannot set the attributes of", error))?;
             self.warn_unset(path, unset);
         }
-        self.root.sync()?;
+        self.progress.finish(self.progress.look().content_bytes);
+        self.progress.timed(Stage::Write, || self.root.sync())?;
+        self.progress.done();
         Ok(self.restored)
     }
 
@@ -235,7 +245,10 @@ impl<'a> Extraction<'a> {
         let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
         reader.bytes(entry, &mut |offset, bytes| {
             self.check_cancelled()?;
-            file.write_all_at(bytes, offset).map_err(failed)
+            let write = || file.write_all_at(bytes, offset);
+            self.progress.timed(Stage::Write, write).map_err(failed)?;
+            self.progress.extent(bytes.len() as u64, 0);
+            Ok(())
         })?;
         if entry.pieces.is_some() {
             file.set_len(entry.member.size).map_err(failed)?;
@@ -243,7 +256,7 @@ impl<'a> Extraction<'a> {
         let unset = self.set(file, entry).map_err(|error| failed(error.into()))?;
         if self.rights.replace {
             // What it takes the place of may be durable: so has this to be.
-            file.sync_all().map_err(failed)?;
+            self.progress.timed(Stage::Write, || file.sync_all()).map_err(failed)?;
         }
         Ok(unset)
     }

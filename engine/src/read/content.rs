@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use super::Container;
 use super::held::Held;
 use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
 
 /// Reads the content of a container from a position on, which starts at 0 and may be set anywhere,
 /// also past the end, where there is nothing to read.
@@ -58,6 +59,13 @@ impl<C: Borrow<Container>> ContentReader<C> {
     /// `Output` where libzstd can't allocate a decoder.
     pub fn new(container: C) -> Result<Self> {
         Ok(Self { container, held: Held::new()?, position: 0 })
+    }
+
+    /// The same, which charges the time that it takes to read and to decode to a job.
+    #[must_use]
+    pub fn watched_by(mut self, progress: Progress) -> Self {
+        self.held.progress = progress;
+        self
     }
 
     /// The container it reads.

@@ -3,6 +3,7 @@
 use super::Container;
 use crate::codec::Decoder;
 use crate::error::Result;
+use crate::progress::{Progress, Stage};
 
 /// One chunk of one container, and a decoder.
 #[derive(Debug)]
@@ -11,12 +12,15 @@ pub(crate) struct Held {
     frame: Vec<u8>,
     chunk: Vec<u8>,
     sequence: Option<u64>,
+    /// Whom reading and decoding are told of.
+    pub(super) progress: Progress,
 }
 
 impl Held {
     pub(crate) fn new() -> Result<Self> {
         let decoder = Decoder::new()?;
-        Ok(Self { decoder, frame: Vec::new(), chunk: Vec::new(), sequence: None })
+        let (frame, chunk, progress) = (Vec::new(), Vec::new(), Progress::default());
+        Ok(Self { decoder, frame, chunk, sequence: None, progress })
     }
 
     /// The content of chunk `sequence`, if it is what is held.
@@ -34,9 +38,12 @@ impl Held {
             // V1: both lengths were bounded by the layout when the index was checked.
             self.frame.resize(entry.frame_len as usize, 0);
             self.chunk.resize(entry.raw_len as usize, 0);
-            container.raw().read_exact(entry.offset, &mut self.frame)?;
-            container.check_frame(sequence, &self.frame)?;
-            container.decode(&mut self.decoder, sequence, &self.frame, &mut self.chunk)?;
+            self.progress
+                .timed(Stage::Read, || container.raw().read_exact(entry.offset, &mut self.frame))?;
+            self.progress.timed(Stage::Work, || {
+                container.check_frame(sequence, &self.frame)?;
+                container.decode(&mut self.decoder, sequence, &self.frame, &mut self.chunk)
+            })?;
             self.sequence = Some(sequence);
         }
         Ok(&self.chunk)
