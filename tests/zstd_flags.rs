@@ -350,6 +350,31 @@ fn terminals() {
     assert_eq!((code, said.trim_end()), (Some(0), "text"), "-c writes to a terminal");
 }
 
+/// Of several files, one of them damaged, each has its metrics.
+#[test]
+fn metrics_of_every_file() {
+    let folder = folder();
+    let folder = folder.path();
+    for (flags, files, codes) in [
+        ("-q", ["a", "b", "plain"], ["0", "0", "0"]),
+        ("-qt", ["a.zst", "damaged.zst", "b.zst"], ["0", "6", "0"]),
+        ("-qdf", ["a.zst", "damaged.zst", "b.zst"], ["0", "6", "0"]),
+    ] {
+        let mut command = support::ringpack([flags]);
+        command.args(files).env("RINGPACK_METRICS_FILE", "m.prom").current_dir(folder);
+        let output = support::run(&mut command);
+        assert_eq!(output.status.success(), !codes.contains(&"6"), "{flags}: {output:?}");
+        let text = fs::read_to_string(folder.join("m.prom")).unwrap();
+        for (file, code) in files.into_iter().zip(codes) {
+            let container = format!("/{}.zst\"", file.trim_end_matches(".zst"));
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("ringpack_exit_code{") && line.contains(&container));
+            assert!(line.is_some_and(|line| line.ends_with(&format!(" {code}"))), "{text}");
+        }
+    }
+}
+
 /// Several inputs of a subcommand: each has its own output, and one that fails stops no other.
 #[test]
 fn several_files_of_the_subcommands() {

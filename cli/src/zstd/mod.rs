@@ -132,8 +132,8 @@ fn run(flags: &mut Flags, signals: &Signals) -> Result<u8, Failure> {
         let what = "several files can't be unpacked into one: -c writes them one after the other";
         return Err(Failure::Usage(what.to_owned()));
     }
-    for file in &files {
-        if let Err(failure) = translate::one(file, flags, signals) {
+    for lot in translate::lots(&files, flags) {
+        if let Err(failure) = translate::lot(lot, flags, signals) {
             code = code.max(as_zstd(&failure, signals));
             if signals.cancel().is_cancelled() {
                 break;

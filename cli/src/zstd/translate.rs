@@ -1,4 +1,4 @@
-//! One file, by the subcommand that does the same.
+//! Files, by the subcommand that does the same.
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
@@ -15,19 +15,35 @@ use crate::message;
 use crate::names;
 use crate::signals::Signals;
 
-/// Packs, unpacks or tests a file.
-pub(super) fn one(file: &Path, flags: &Flags, signals: &Signals) -> Result<(), Failure> {
-    let args = arguments(file, flags)?;
+/// The files in lots that one command can do: all at once where the options are the same for each,
+/// so that small ones are done side by side and the metrics are of all of them.
+pub(super) fn lots<'a>(
+    files: &'a [PathBuf],
+    flags: &Flags,
+) -> impl Iterator<Item = &'a [PathBuf]> + use<'a> {
+    let is_removable = |file: &PathBuf| file.symlink_metadata().is_ok_and(|found| found.is_file());
+    let has_own_name = flags.mode == Mode::Test
+        || (flags.output.is_none() && flags.output_folder.is_none() && !flags.stdout);
+    let are_alike = has_own_name
+        && (flags.force || flags.mode == Mode::Test || !can_ask())
+        && !files.iter().any(|file| names::is_standard_stream(file))
+        && (!flags.remove || files.iter().all(is_removable));
+    files.chunks(if are_alike { files.len().max(1) } else { 1 })
+}
+
+/// Packs, unpacks or tests a lot of files.
+pub(super) fn lot(files: &[PathBuf], flags: &Flags, signals: &Signals) -> Result<(), Failure> {
+    let args = arguments(files, flags)?;
     let args = Args::try_parse_from(args).map_err(|error| Failure::Usage(error.to_string()))?;
     match commands::run(args, signals)? {
         ExitCode::SUCCESS => Ok(()),
-        // What testing found was said already.
+        // What testing found, or what became of one of several, was said already.
         _ => Err(Failure::Said),
     }
 }
 
 /// The subcommand's arguments.
-fn arguments(file: &Path, flags: &Flags) -> Result<Vec<OsString>, Failure> {
+fn arguments(files: &[PathBuf], flags: &Flags) -> Result<Vec<OsString>, Failure> {
     let command = match flags.mode {
         Mode::Compress => "pack",
         Mode::Decompress => "unpack",
@@ -54,7 +70,7 @@ fn arguments(file: &Path, flags: &Flags) -> Result<Vec<OsString>, Failure> {
                 (Some(log), None) => add(format!("--long={log}")),
                 (None, None) => {}
             }
-            let to_stdout = goes_to_stdout(file, flags);
+            let to_stdout = files.iter().any(|file| goes_to_stdout(file, flags));
             if flags.mode == Mode::Test {
                 add("--decode".into());
             } else if flags.pass_through.unwrap_or(flags.force && to_stdout) {
@@ -63,10 +79,17 @@ fn arguments(file: &Path, flags: &Flags) -> Result<Vec<OsString>, Failure> {
         }
         _ => {}
     }
-    if flags.mode != Mode::Test {
-        output(file, flags, &mut args)?;
+    match files {
+        _ if flags.mode == Mode::Test => {}
+        [file] => output(file, flags, &mut args)?,
+        _ => {
+            // Each has its own name, and nobody is asked.
+            let options = [(flags.remove, "--rm"), (flags.force, "--force")];
+            args.extend(options.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| name.into()));
+        }
     }
-    args.extend(["--".into(), file.into()]);
+    args.push("--".into());
+    args.extend(files.iter().map(Into::into));
     Ok(args)
 }
 
@@ -115,11 +138,14 @@ fn target(file: &Path, flags: &Flags) -> Result<PathBuf, Failure> {
     })
 }
 
+/// Whether a person is there to be asked.
+fn can_ask() -> bool {
+    stdin().is_terminal() && stderr().is_terminal()
+}
+
 /// Asks a person whether what is there may be replaced; who isn't one is refused later.
 fn may_replace(file: &Path, target: &Path) -> Result<bool, Failure> {
-    let can_ask =
-        stdin().is_terminal() && stderr().is_terminal() && !names::is_standard_stream(file);
-    if !can_ask || target.symlink_metadata().is_err() {
+    if !can_ask() || names::is_standard_stream(file) || target.symlink_metadata().is_err() {
         return Ok(false);
     }
     let _ = write!(stderr(), "{} already exists; overwrite (y/n)? ", target.display());
