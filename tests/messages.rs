@@ -375,6 +375,13 @@ fn the_environment_stands_in_for_options() {
     let mut wrong = ringpack(["pack", "-f", "in"]);
     let wrong = run(wrong.env("RINGPACK_LEVEL", "99").current_dir(folder));
     assert_eq!(wrong.status.code(), Some(2));
+    for (variable, value) in [("RINGPACK_LEVEL", "high"), ("RINGPACK_THREADS", "many")] {
+        let mut wrong = ringpack(["pack", "-f", "in"]);
+        let wrong = run(wrong.env(variable, value).current_dir(folder));
+        let said = String::from_utf8(wrong.stderr).unwrap();
+        assert_eq!(wrong.status.code(), Some(2), "{said}");
+        assert!(said.contains(value) && said.contains(variable), "{said}");
+    }
     let file: PathBuf = folder.join("m.prom");
     let mut verify = ringpack(["verify", "in.zst"]);
     succeed(verify.env("RINGPACK_METRICS_FILE", &file).current_dir(folder));

@@ -20,6 +20,7 @@ mod verify;
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::Bench;
@@ -98,7 +99,25 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Args, clap::
             command = command.mut_subcommand(name, |command: Clap| command.mut_arg("level", leave));
         }
     }
-    Args::from_arg_matches(&command.try_get_matches_from(args)?)
+    let matches = command.try_get_matches_from_mut(&args);
+    Args::from_arg_matches(&matches.map_err(|error| blaming(error, &args, &command))?)
+}
+
+/// The error, naming the environment's variable where the value that is wrong came from there.
+fn blaming(mut error: clap::Error, args: &[OsString], command: &Clap) -> clap::Error {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue).cloned() else {
+        return error;
+    };
+    let is_typed = args.iter().any(|arg| arg.to_string_lossy().contains(&value));
+    let all = command.get_subcommands().flat_map(Clap::get_arguments);
+    let variable = all.filter_map(clap::Arg::get_env).find(|variable| {
+        std::env::var_os(variable).is_some_and(|found| found.to_string_lossy() == value.as_str())
+    });
+    if let Some(variable) = variable.filter(|_| !is_typed) {
+        let tip = format!("the environment variable {} says so", variable.display());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// What to do.

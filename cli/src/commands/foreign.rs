@@ -11,7 +11,7 @@ use ringpack::foreign::{
 use ringpack::ring::os::OsDisk;
 use ringpack::{Cancel, ErrorKind, foreign};
 
-use super::report::{How, note, warn};
+use super::report::{How, note, part, sized, warn};
 use super::unpack::Unpacked;
 use super::verify::Verified;
 use crate::args::{self, Talk};
@@ -218,15 +218,10 @@ impl Summary {
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "{name:<10} {value}");
         };
-        let sized = |bytes: u64| format!("{} ({bytes} bytes)", human(bytes));
         line("file", &self.path);
         line("format", "Zstandard, none of ringpack's containers");
         line("content", &self.content_size.map_or("not stated".to_owned(), sized));
-        let ratio = self.content_size.map_or_else(String::new, |content_size| {
-            let ratio = 100.0 * self.file_size as f64 / content_size.max(1) as f64;
-            format!(", {ratio:.2}% of the content")
-        });
-        line("packed", &format!("{}{ratio}", sized(self.file_size)));
+        line("packed", &part(self.file_size, self.content_size));
         let checked = format!("{} with a checksum", self.checked_frames);
         line("frames", &format!("{}, {checked}", counted(self.frames, "content frame")));
         line("skipped", &counted(self.skippable_frames, "skippable frame"));

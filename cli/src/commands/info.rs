@@ -10,7 +10,7 @@ use ringpack::ring::os::OsDisk;
 use serde::Serialize;
 
 use super::foreign;
-use super::report::{json, print};
+use super::report::{json, part, print, sized};
 use crate::args;
 use crate::exit::Failure;
 use crate::size::human;
@@ -87,12 +87,10 @@ impl Summary {
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "{name:<10} {value}");
         };
-        let sized = |bytes: u64| format!("{} ({bytes} bytes)", human(bytes));
-        let ratio = 100.0 * self.file_size as f64 / self.content_size.max(1) as f64;
         line("container", &self.path);
         line("state", self.state);
         line("content", &sized(self.content_size));
-        line("file", &format!("{}, {ratio:.2}% of the content", sized(self.file_size)));
+        line("file", &part(self.file_size, Some(self.content_size)));
         line("chunks", &format!("{} of {}", self.chunk_count, human(self.chunk_size)));
         let level = self.level.map_or_else(String::new, |level| format!(" level {level}"));
         line("codec", &format!("{}{level}, libzstd {}", self.codec, self.zstd_version));

@@ -138,6 +138,19 @@ fn percent(file_size: u64, content_size: u64) -> String {
     ratio.map_or_else(String::new, |ratio| format!(" ({:.2}%)", 100.0 * ratio))
 }
 
+/// A file's length, and what part of its content that is.
+pub(super) fn part(file_size: u64, content_size: Option<u64>) -> String {
+    let ratio = content_size.and_then(|content_size| ratio(file_size, content_size));
+    let ratio =
+        ratio.map_or_else(String::new, |ratio| format!(", {:.2}% of the content", 100.0 * ratio));
+    format!("{}{ratio}", sized(file_size))
+}
+
+/// A length to be read, and to the byte.
+pub(super) fn sized(bytes: u64) -> String {
+    format!("{} ({bytes} bytes)", human(bytes))
+}
+
 /// The container's length over the content's.
 fn ratio(file_size: u64, content_size: u64) -> Option<f64> {
     (content_size > 0).then(|| file_size as f64 / content_size as f64)

@@ -28,7 +28,13 @@ pub(super) fn read_header(raw: &Raw<'_>) -> Result<(Header, Tail)> {
     if header.state == State::Streamed {
         header = read_trailing_header(raw, &header)?;
     }
-    let tail = layout::check_header(&header, raw.len).map_err(|error| raw.refused(error, 0))?;
+    let tail = layout::check_header(&header, raw.len).map_err(|error| {
+        let refused = raw.refused(error, 0);
+        if header.state == State::Open || raw.len <= header.file_size {
+            return refused;
+        }
+        refused.hint("cut off what follows; zstd -d restores files put one after the other")
+    })?;
     Ok((header, tail))
 }
 
