@@ -157,6 +157,18 @@ impl RunReport {
         trace::warning(&what);
         self.warnings.push(what);
     }
+
+    /// A worker has started: with a backend of that tier, and what it was refused before it.
+    fn start(&mut self, tier: Tier, refused: Option<String>) {
+        let least = |kept: &Tier| kept.registered_buffers <= tier.registered_buffers;
+        if !self.tier.as_ref().is_some_and(least) {
+            self.tier = Some(tier);
+        }
+        // Once for all of them.
+        if let Some(what) = refused.filter(|_| self.warnings.is_empty()) {
+            self.warn(what);
+        }
+    }
 }
 
 impl Crew<'_> {
@@ -189,8 +201,11 @@ impl Crew<'_> {
                         if let Some(core) = core {
                             affinity::pin(core);
                         }
-                        let started = self.start(make_task(), &mut noted());
-                        let result = started.and_then(|mut worker| {
+                        // Buffers are filled with pages and pinned here, which takes a while: no
+                        // worker waits for another.
+                        let started = self.start(make_task());
+                        let result = started.and_then(|(mut worker, refused)| {
+                            noted().start(worker.backend().tier(), refused);
                             let result = self.drive(&mut worker);
                             noted().counters += worker.backend().counters();
                             result
@@ -237,48 +252,39 @@ impl Crew<'_> {
         Ok(report.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn start<T: Task>(&self, task: T, report: &mut RunReport) -> Result<Worker<T>> {
+    /// A worker, and what it was refused.
+    fn start<T: Task>(&self, task: T) -> Result<(Worker<T>, Option<String>)> {
         let (input_count, input_len) = self.inputs;
         let (output_count, output_len) = self.outputs;
         let inputs = Pool::new(input_count, input_len, 0);
         let outputs = Pool::new(output_count, output_len, input_count as u16);
-        let backend = {
+        let (backend, refused) = {
             let mut buffers: Vec<_> = inputs.iter().chain(outputs.iter()).collect();
             buffers.sort_by_key(|buffer| buffer.id());
-            self.backend(BackendConfig { files: self.files.clone(), buffers }, report)?
+            self.backend(BackendConfig { files: self.files.clone(), buffers })?
         };
-        let tier = backend.tier();
-        let least = |kept: &Tier| kept.registered_buffers <= tier.registered_buffers;
-        if !report.tier.as_ref().is_some_and(least) {
-            report.tier = Some(tier);
-        }
-        Ok(Worker::new(task, backend, inputs, outputs, self.shared.progress()))
+        let worker = Worker::new(task, backend, inputs, outputs, self.shared.progress());
+        Ok((worker, refused))
     }
 
-    fn backend(
-        &self,
-        config: BackendConfig<'_>,
-        report: &mut RunReport,
-    ) -> Result<Box<dyn Backend>> {
+    /// The backend that is wanted, or else one that is to be had, and what was refused.
+    fn backend(&self, config: BackendConfig<'_>) -> Result<(Box<dyn Backend>, Option<String>)> {
         let kind = match self.io {
             IoMode::Auto | IoMode::Uring => BackendKind::Uring,
             IoMode::Pwrite => BackendKind::Pwrite,
             IoMode::Sim => BackendKind::Sim,
         };
         let refused = match self.disk.backend(kind, config.clone()) {
-            Ok(backend) => return Ok(backend),
+            Ok(backend) => return Ok((backend, None)),
             Err(error) => error,
         };
         if self.io == IoMode::Auto && probe::is_refusal(refused.raw_os_error()) {
             let warning =
                 format!("io_uring is not to be had here ({refused}): using pread and pwrite");
-            if report.warnings.is_empty() {
-                report.warn(warning);
-            }
-            return self
-                .disk
-                .backend(BackendKind::Pwrite, config)
-                .map_err(|error| Error::from_io(ErrorKind::Output, "cannot do I/O", error));
+            return match self.disk.backend(BackendKind::Pwrite, config) {
+                Ok(backend) => Ok((backend, Some(warning))),
+                Err(error) => Err(Error::from_io(ErrorKind::Output, "cannot do I/O", error)),
+            };
         }
         if !probe::is_refusal(refused.raw_os_error()) {
             return Err(Error::from_io(ErrorKind::Output, "cannot set I/O up", refused));
@@ -310,7 +316,9 @@ impl Crew<'_> {
     ) -> Result<(), InlineError> {
         let mut workers = Vec::new();
         for _ in 0..count {
-            workers.push(self.start(make_task(), report).map_err(InlineError::Worker)?);
+            let (worker, refused) = self.start(make_task()).map_err(InlineError::Worker)?;
+            report.start(worker.backend().tier(), refused);
+            workers.push(worker);
         }
         while !workers.is_empty() {
             let mut moved = false;
