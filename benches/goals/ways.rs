@@ -22,10 +22,22 @@ const SMALL_PAGES: &str = "buffers in small pages";
 /// All of them.
 pub(crate) fn ways(setting: &Setting) -> io::Result<Vec<Outcome>> {
     let half = format!("--threads={}", (setting.cores / 2).max(1));
+    let one_more = format!("--threads={}", setting.cores + 1);
     let twice = format!("--threads={}", 2 * setting.cores);
     let mut outcomes = Vec::new();
+    let of_pack: [Way<'_>; 6] = [
+        ("a thread more than cores", &[&one_more]),
+        ("twice the threads", &[&twice]),
+        ("chunks of 4 MiB", &["--chunk-size=4M"]),
+        ("through the page cache", &["--no-direct"]),
+        ("pread and pwrite", &["--io=pwrite"]),
+        (SMALL_PAGES, &[]),
+    ];
+    outcomes.extend(of_program(setting, &["pack", "-q", "-1"], IN, "out.zst", &of_pack)?);
+    setting.place.remove(&["out.zst"])?;
     setting.ringpack(&["pack", "-q", "-3"], IN, "out.zst")?;
-    let of_unpack: [Way<'_>; 4] = [
+    let of_unpack: [Way<'_>; 5] = [
+        ("a thread more than cores", &[&one_more]),
         ("twice the threads", &[&twice]),
         ("through the page cache", &["--no-direct"]),
         ("pread and pwrite", &["--io=pwrite"]),
