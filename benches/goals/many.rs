@@ -11,7 +11,6 @@ use ringpack_benches::content;
 
 use crate::outcome::{Bound, Outcome, Unit};
 use crate::setting::Setting;
-use crate::ways::Way;
 
 /// Bytes of each.
 const LEN: usize = 64 << 10;
@@ -60,30 +59,12 @@ pub(crate) fn many(setting: &Setting) -> io::Result<Vec<Outcome>> {
             }
         }
     }
-    setting.place.remove(&[MANY.0, MANY.1, "list"])?;
+    remove(setting)?;
     Ok(vec![each, one, all, start])
 }
 
-/// Other ways of packing all of them in one process.
-pub(crate) fn ways(setting: &Setting, ways: &[Way<'_>]) -> io::Result<Vec<Outcome>> {
-    let job = format!("{} files of 64 KiB", setting.files);
-    let of = |(name, _): &Way<'_>| {
-        Outcome::new(format!("{job}, {name}"), "as it is", Bound::Known, Unit::Seconds)
-    };
-    let mut outcomes: Vec<Outcome> = ways.iter().map(of).collect();
-    make(setting)?;
-    for _ in setting.rounds(&job) {
-        let as_it_is = by_program(setting, &[])?;
-        for (outcome, (_, options)) in outcomes.iter_mut().zip(ways) {
-            outcome.pair(by_program(setting, options)?, as_it_is);
-        }
-    }
-    setting.place.remove(&[MANY.0, "list"])?;
-    Ok(outcomes)
-}
-
 /// Makes the files, no two alike, and a list of them.
-fn make(setting: &Setting) -> io::Result<()> {
+pub(crate) fn make(setting: &Setting) -> io::Result<()> {
     let bytes = content(LEN * 1024);
     let folder = setting.place.path(MANY.0);
     fs::create_dir(&folder)?;
@@ -94,6 +75,11 @@ fn make(setting: &Setting) -> io::Result<()> {
         writeln!(list, "{}/{number}", MANY.0)?;
     }
     list.flush()
+}
+
+/// Removes them, and what became of them.
+pub(crate) fn remove(setting: &Setting) -> io::Result<()> {
+    setting.place.remove(&[MANY.0, MANY.1, "list"])
 }
 
 /// Seconds that packing each file takes, one after another.
@@ -110,8 +96,8 @@ fn timed(setting: &Setting, pack: impl Fn(PathBuf, PathBuf) -> io::Result<()>) -
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// Seconds that the program takes for all, whose containers stand beside the files.
-fn by_program(setting: &Setting, options: &[&str]) -> io::Result<f64> {
+/// Seconds that the program takes for all by these options; the containers stand beside the files.
+pub(crate) fn by_program(setting: &Setting, options: &[&str]) -> io::Result<f64> {
     let (program, options) = (setting.ringpack.display(), options.join(" "));
     let line = format!("'{program}' pack -q {options} {}/*", MANY.0);
     let spent = setting.place.shell(&[], &[MANY.1], &line)?;

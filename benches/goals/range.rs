@@ -14,7 +14,7 @@ use crate::setting::{CHUNK_LEN, IN, Setting};
 /// Reads a pair.
 const READS: u64 = 32;
 /// Bytes of each.
-pub(crate) const LEN: u64 = 4096;
+const LEN: u64 = 4096;
 
 /// Against decoding one frame that is in memory; and against zeekstd, which reads the same file by
 /// its seek table. Both with the file in the page cache, and for zeekstd with it on the device too.
@@ -71,7 +71,10 @@ pub(crate) fn each(
 }
 
 pub(crate) fn by_ringpack(path: &Path, start: u64) -> io::Result<Vec<u8>> {
-    let reader = ContainerReader::open(path).map_err(io::Error::other)?;
+    read(&ContainerReader::open(path).map_err(io::Error::other)?, start)
+}
+
+pub(crate) fn read(reader: &ContainerReader, start: u64) -> io::Result<Vec<u8>> {
     reader.read_range(start..start + LEN).map_err(io::Error::other)
 }
 

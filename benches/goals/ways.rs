@@ -1,69 +1,76 @@
 //! Other ways of doing what the goals measure, each against the way it is done: what was tried
 //! where a goal isn't reached, so that it can be tried again.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::time::Instant;
 
 use nix::sys::prctl::set_thp_disable;
 use ringpack::ContainerReader;
 
 use crate::many;
 use crate::outcome::{Bound, Outcome, Unit};
-use crate::range::{self, LEN};
+use crate::range;
 use crate::setting::{IN, Setting};
 
-/// A way: what it is called, and the options that make it.
-pub(crate) type Way<'a> = (&'a str, &'a [&'a str]);
+/// A way of doing a job.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    name: &'a str,
+    /// The options that make it.
+    options: &'a [&'a str],
+    /// Whether the kernel is to give no huge pages.
+    small_pages: bool,
+}
 
-/// The name of the way that needs no option: the kernel gives no huge pages.
-const SMALL_PAGES: &str = "buffers in small pages";
+impl<'a> Way<'a> {
+    const fn by(name: &'a str, options: &'a [&'a str]) -> Self {
+        Self { name, options, small_pages: false }
+    }
+}
+
+const CACHED: Way<'_> = Way::by("through the page cache", &["--no-direct"]);
+const PLAIN_CALLS: Way<'_> = Way::by("pread and pwrite", &["--io=pwrite"]);
+const LONG_CHUNKS: Way<'_> = Way::by("chunks of 4 MiB", &["--chunk-size=4M"]);
+const SMALL_PAGES: Way<'_> =
+    Way { name: "buffers in small pages", options: &[], small_pages: true };
 
 /// All of them.
 pub(crate) fn ways(setting: &Setting) -> io::Result<Vec<Outcome>> {
-    let half = format!("--threads={}", (setting.cores / 2).max(1));
-    let one_more = format!("--threads={}", setting.cores + 1);
-    let twice = format!("--threads={}", 2 * setting.cores);
+    let threads = |count: usize| format!("--threads={count}");
+    let half = [&*threads((setting.cores / 2).max(1))];
+    let one_more = [&*threads(setting.cores + 1)];
+    let twice = [&*threads(2 * setting.cores)];
+    let half_the_threads = Way::by("half the threads", &half);
+    let a_thread_more = Way::by("a thread more than cores", &one_more);
+    let twice_the_threads = Way::by("twice the threads", &twice);
     let mut outcomes = Vec::new();
-    let of_pack: [Way<'_>; 6] = [
-        ("a thread more than cores", &[&one_more]),
-        ("twice the threads", &[&twice]),
-        ("chunks of 4 MiB", &["--chunk-size=4M"]),
-        ("through the page cache", &["--no-direct"]),
-        ("pread and pwrite", &["--io=pwrite"]),
-        (SMALL_PAGES, &[]),
-    ];
-    outcomes.extend(of_program(setting, &["pack", "-q", "-1"], IN, "out.zst", &of_pack)?);
-    setting.place.remove(&["out.zst"])?;
+    let of_pack = [a_thread_more, twice_the_threads, LONG_CHUNKS, CACHED, PLAIN_CALLS, SMALL_PAGES];
+    for level in ["-1", "-3"] {
+        outcomes.extend(of_program(setting, &["pack", "-q", level], IN, "out.zst", &of_pack)?);
+    }
+    // By the way it is done, for what follows to read.
     setting.ringpack(&["pack", "-q", "-3"], IN, "out.zst")?;
-    let of_unpack: [Way<'_>; 5] = [
-        ("a thread more than cores", &[&one_more]),
-        ("twice the threads", &[&twice]),
-        ("through the page cache", &["--no-direct"]),
-        ("pread and pwrite", &["--io=pwrite"]),
-        (SMALL_PAGES, &[]),
-    ];
+    let of_unpack = [a_thread_more, twice_the_threads, CACHED, PLAIN_CALLS, SMALL_PAGES];
     outcomes.extend(of_program(setting, &["unpack", "-q"], "out.zst", "back", &of_unpack)?);
-    let of_store: [Way<'_>; 6] = [
-        ("half the threads", &[&half]),
-        ("twice the threads", &[&twice]),
-        ("chunks of 4 MiB", &["--chunk-size=4M"]),
-        ("slots", &["--placement=slots"]),
-        ("through the page cache", &["--no-direct"]),
-        (SMALL_PAGES, &[]),
-    ];
-    outcomes.extend(of_program(setting, &["pack", "-q", "--store"], IN, "stored", &of_store)?);
-    setting.place.remove(&["back", "stored"])?;
-    outcomes.extend(of_range(setting)?);
+    setting.place.remove(&["back"])?;
+    outcomes.extend(of_range(setting, "out.zst")?);
     setting.place.remove(&["out.zst"])?;
-    let of_small: [Way<'_>; 5] = [
-        ("half as many at once", &[&half]),
-        ("twice as many at once", &[&twice]),
-        ("a ring each", &["--io=uring"]),
-        ("through the page cache", &["--no-direct"]),
-        ("without checkpoints", &["--no-checkpoint"]),
+    let slots = Way::by("slots", &["--placement=slots"]);
+    let of_store = [half_the_threads, twice_the_threads, LONG_CHUNKS, slots, CACHED, SMALL_PAGES];
+    outcomes.extend(of_program(setting, &["pack", "-q", "--store"], IN, "stored", &of_store)?);
+    setting.place.remove(&["stored"])?;
+    let of_small = [
+        Way::by("half as many at once", &half),
+        Way::by("twice as many at once", &twice),
+        Way::by("a ring each", &["--io=uring"]),
+        CACHED,
+        Way::by("without checkpoints", &["--no-checkpoint"]),
     ];
-    outcomes.extend(many::ways(setting, &of_small)?);
+    many::make(setting)?;
+    let job = format!("{} files of 64 KiB", setting.files);
+    let seconds = |options: &[&str]| many::by_program(setting, options);
+    outcomes.extend(paired(setting, &job, &of_small, seconds)?);
+    many::remove(setting)?;
     Ok(outcomes)
 }
 
@@ -75,59 +82,63 @@ fn of_program(
     output: &str,
     ways: &[Way<'_>],
 ) -> io::Result<Vec<Outcome>> {
-    let job = command.join(" ");
-    let mut outcomes: Vec<Outcome> = ways.iter().map(|(name, _)| seconds(&job, name)).collect();
-    for _ in setting.rounds(&job) {
-        let as_it_is = setting.ringpack(command, input, output)?;
-        for (outcome, (name, options)) in outcomes.iter_mut().zip(ways) {
-            let args = [command, options].concat();
+    paired(setting, &command.join(" "), ways, |options| {
+        Ok(setting.ringpack(&[command, options].concat(), input, output)?.wall)
+    })
+}
+
+/// Pairs each way with the way it is done; `seconds` does the job with options, and says how long
+/// that took.
+fn paired(
+    setting: &Setting,
+    job: &str,
+    ways: &[Way<'_>],
+    seconds: impl Fn(&[&str]) -> io::Result<f64>,
+) -> io::Result<Vec<Outcome>> {
+    let of = |way: &Way<'_>| {
+        Outcome::new(format!("{job}, {}", way.name), "as it is", Bound::Known, Unit::Seconds)
+    };
+    let mut outcomes: Vec<Outcome> = ways.iter().map(of).collect();
+    for _ in setting.rounds(job) {
+        let as_it_is = seconds(&[])?;
+        for (outcome, way) in outcomes.iter_mut().zip(ways) {
             // Inherited by what is started.
-            set_thp_disable(*name == SMALL_PAGES)?;
-            let other = setting.ringpack(&args, input, output);
+            set_thp_disable(way.small_pages)?;
+            let other = seconds(way.options);
             set_thp_disable(false)?;
-            outcome.pair(other?.wall, as_it_is.wall);
+            outcome.pair(other?, as_it_is);
         }
     }
     Ok(outcomes)
 }
 
-fn seconds(job: &str, name: &str) -> Outcome {
-    Outcome::new(format!("{job}, {name}"), "as it is", Bound::Known, Unit::Seconds)
-}
-
-/// Of a read of 4 KiB, with the file in the page cache.
-fn of_range(setting: &Setting) -> io::Result<Vec<Outcome>> {
+/// Of a read of 4 KiB from a container, with the file in the page cache.
+fn of_range(setting: &Setting, container: &str) -> io::Result<Vec<Outcome>> {
     let of = |name: &str| {
         let job = format!("4 KiB, {name}");
         Outcome::new(job, "a reader each", Bound::Known, Unit::Millis)
     };
     let mut kept = of("a reader that is kept");
-    let lens = ["256K", "64K"];
-    let mut smaller = lens.map(|len| of(&format!("chunks of {len}")));
-    for len in lens {
+    let mut shorter = ["256K", "64K"].map(|len| (len, of(&format!("chunks of {len}"))));
+    for (len, _) in &shorter {
         setting.ringpack(&["pack", "-q", "-3", "--chunk-size", len], IN, len)?;
     }
     let path = |name: &str| setting.place.path(name);
-    let once = |path: &Path, start| range::by_ringpack(path, start);
     for round in setting.rounds("4 KiB") {
         let starts = range::starts(setting, round);
-        for name in ["out.zst", lens[0], lens[1]] {
-            io::copy(&mut std::fs::File::open(path(name))?, &mut io::sink())?;
-        }
-        let each = range::each(&starts, || Ok(()), |start| once(&path("out.zst"), start))?;
-        let reader = ContainerReader::open(path("out.zst")).map_err(io::Error::other)?;
-        let begun = Instant::now();
-        for &start in &starts {
-            reader.read_range(start..start + LEN).map_err(io::Error::other)?;
-        }
-        let all = begun.elapsed().as_secs_f64();
-        kept.pair(all / starts.len() as f64 * 1e3, each * 1e3);
-        for (outcome, len) in smaller.iter_mut().zip(lens) {
-            let other = range::each(&starts, || Ok(()), |start| once(&path(len), start))?;
-            outcome.pair(other * 1e3, each * 1e3);
+        let millis = |name: &str| {
+            io::copy(&mut File::open(path(name))?, &mut io::sink())?;
+            let read = |start| range::by_ringpack(&path(name), start);
+            range::each(&starts, || Ok(()), read).map(|seconds| seconds * 1e3)
+        };
+        let as_it_is = millis(container)?;
+        let reader = ContainerReader::open(path(container)).map_err(io::Error::other)?;
+        let by_kept = range::each(&starts, || Ok(()), |start| range::read(&reader, start))?;
+        kept.pair(by_kept * 1e3, as_it_is);
+        for (len, outcome) in &mut shorter {
+            outcome.pair(millis(len)?, as_it_is);
         }
     }
-    setting.place.remove(&lens)?;
-    let [quarter, sixteenth] = smaller;
-    Ok(vec![kept, quarter, sixteenth])
+    setting.place.remove(&shorter.each_ref().map(|(len, _)| *len))?;
+    Ok([kept].into_iter().chain(shorter.map(|(_, outcome)| outcome)).collect())
 }
