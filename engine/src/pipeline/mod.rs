@@ -281,10 +281,11 @@ impl Crew<'_> {
         if self.io == IoMode::Auto && probe::is_refusal(refused.raw_os_error()) {
             let warning =
                 format!("io_uring is not to be had here ({refused}): using pread and pwrite");
-            return match self.disk.backend(BackendKind::Pwrite, config) {
-                Ok(backend) => Ok((backend, Some(warning))),
-                Err(error) => Err(Error::from_io(ErrorKind::Output, "cannot do I/O", error)),
-            };
+            return self
+                .disk
+                .backend(BackendKind::Pwrite, config)
+                .map(|backend| (backend, Some(warning)))
+                .map_err(|error| Error::from_io(ErrorKind::Output, "cannot do I/O", error));
         }
         if !probe::is_refusal(refused.raw_os_error()) {
             return Err(Error::from_io(ErrorKind::Output, "cannot set I/O up", refused));
