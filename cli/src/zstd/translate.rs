@@ -79,38 +79,33 @@ fn arguments(files: &[PathBuf], flags: &Flags) -> Result<Vec<OsString>, Failure>
         }
         _ => {}
     }
-    match files {
-        _ if flags.mode == Mode::Test => {}
-        [file] => output(file, flags, &mut args)?,
-        _ => {
-            // Each has its own name, and nobody is asked.
-            let options = [(flags.remove, "--rm"), (flags.force, "--force")];
-            args.extend(options.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| name.into()));
-        }
+    if flags.mode != Mode::Test {
+        output(files, flags, &mut args)?;
     }
     args.push("--".into());
     args.extend(files.iter().map(Into::into));
     Ok(args)
 }
 
-/// Says where the output goes, and what may happen to what is there and to the source.
-fn output(file: &Path, flags: &Flags, args: &mut Vec<OsString>) -> Result<(), Failure> {
-    let mut force = flags.force;
-    if goes_to_stdout(file, flags) {
-        args.push("--stdout".into());
-        // Asked for, it may be a terminal.
-        force |= flags.stdout;
-    } else {
-        let target = target(file, flags)?;
-        force = force || may_replace(file, &target)?;
-        args.extend(["--output".into(), target.into()]);
-        if flags.remove && !names::is_standard_stream(file) {
-            args.push("--rm".into());
+/// Says where the output goes, and what may happen to what is there and to the sources. Of several
+/// files each has its own name beside it, and nobody is asked ([`lots`]).
+fn output(files: &[PathBuf], flags: &Flags, args: &mut Vec<OsString>) -> Result<(), Failure> {
+    let (mut force, mut remove) = (flags.force, flags.remove);
+    if let [file] = files {
+        if goes_to_stdout(file, flags) {
+            args.push("--stdout".into());
+            // Asked for, it may be a terminal.
+            force |= flags.stdout;
+            remove = false;
+        } else {
+            let target = target(file, flags)?;
+            force = force || may_replace(file, &target)?;
+            args.extend(["--output".into(), target.into()]);
+            remove &= !names::is_standard_stream(file);
         }
     }
-    if force {
-        args.push("--force".into());
-    }
+    let options = [(remove, "--rm"), (force, "--force")];
+    args.extend(options.into_iter().filter(|(is_on, _)| *is_on).map(|(_, name)| name.into()));
     Ok(())
 }
 
