@@ -18,6 +18,7 @@ mod remedy;
 mod signals;
 mod size;
 mod streams;
+mod tar_stream;
 mod tree;
 mod zstd;
 

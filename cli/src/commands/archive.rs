@@ -6,7 +6,7 @@ use ringpack::read::{Container, ContentReader};
 use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
 
 use crate::message;
-use crate::tree::read::{Entry, TarReader};
+use crate::tar_stream::read::{Entry, TarReader};
 
 /// The reader of an open container's archive.
 pub(super) type Reader<'a> = TarReader<ContentReader<&'a Container>>;
@@ -58,9 +58,18 @@ pub(super) fn entry(
     reader: &mut Reader<'_>,
     stated: &Member,
 ) -> Result<Entry> {
-    reader.go_to(stated.header_offset)?;
-    let found = reader.next().map_err(|error| container.named(error))?;
-    found.filter(|entry| entry.member == *stated).ok_or_else(|| {
+    let read = |reader: &mut Reader<'_>| {
+        reader.go_to(stated.header_offset)?;
+        let found = reader.next().map_err(|error| container.named(error))?;
+        Ok(found.filter(|entry| entry.member == *stated))
+    };
+    let mut found = read(reader)?;
+    if found.is_none() {
+        // What an archive says of all members that follow stands before some of them only.
+        reader.learn(stated.header_offset)?;
+        found = read(reader)?;
+    }
+    found.ok_or_else(|| {
         let what = "the member index doesn't agree with the archive";
         let error = Error::new(ErrorKind::Damaged, what);
         container

@@ -20,8 +20,8 @@ use crate::message;
 use crate::names;
 use crate::size::human;
 use crate::streams::refuse_stdin;
+use crate::tar_stream::read::{Entry, LeftOut};
 use crate::tree::extract::{Extraction, Rights};
-use crate::tree::read::Entry;
 use crate::tree::select::Patterns;
 
 pub(super) fn run(
@@ -45,10 +45,12 @@ pub(super) fn run(
         devices: args.tree.devices,
     };
     let mut all_matched = true;
+    let mut continued = LeftOut::default();
     let progress = job.progress();
     let mut extraction = Extraction::into(target, rights, progress.clone(), cancel)?;
     if patterns.is_empty() {
-        whole(&container, &progress, &mut extraction).map_err(|error| container.named(error))?;
+        let done = whole(&container, &progress, &mut extraction);
+        continued = done.map_err(|error| container.named(error))?;
     } else {
         let (chosen, matched) = choose(&container, &patterns, args.talk.quiet, cancel)?;
         some(&container, &chosen, args.talk.quiet, &progress, cancel, &mut extraction)
@@ -84,16 +86,22 @@ pub(super) fn run(
         let what = format!("{} members were left out for what exists already", restored.kept);
         return Err(Error::new(ErrorKind::TargetExists, what).at(target).into());
     }
+    if continued.count > 0 {
+        let (count, first) = (continued.count, continued.first.escape_ascii());
+        let what = format!("{count} members continue files of another volume: left out ({first})");
+        let error = Error::new(ErrorKind::Unsupported, what).at(input);
+        return Err(error.hint("restore all volumes with tar --multi-volume").into());
+    }
     // Which didn't was said.
     if all_matched { Ok(()) } else { Err(Failure::Said) }
 }
 
-/// Restores every member, in one pass.
+/// Restores every member, in one pass; returns those that can't be.
 fn whole(
     container: &Container,
     progress: &Progress,
     extraction: &mut Extraction<'_>,
-) -> Result<()> {
+) -> Result<LeftOut> {
     let size = container.header().content_size;
     progress.begin(Some(size), 0);
     let mut reader = reader(container, 0, progress.clone())?;
@@ -106,7 +114,7 @@ fn whole(
     }
     // What ends an archive, and fills up its last record.
     progress.extent(size.saturating_sub(at), 0);
-    Ok(())
+    Ok(reader.into_continued())
 }
 
 /// Takes a step of `bytes` altogether, which counts no more than these itself.

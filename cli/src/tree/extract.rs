@@ -23,8 +23,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::place::{Missing, Place, Root};
-use super::read::{Entry, TarReader};
 use super::xattrs;
+use crate::tar_stream::read::{Entry, TarReader};
 
 /// What is restored beside names, bytes, permissions and times.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,6 +104,10 @@ impl<'a> Extraction<'a> {
     ) -> Result<()> {
         self.check_cancelled()?;
         let path = entry.member.path.clone();
+        for note in &entry.notes {
+            let name = self.root.shown(&path);
+            self.restored.warnings.push(format!("{}: {note}", name.display()));
+        }
         let Some(place) = self.root.place(&path, Missing::Made)? else {
             // The directory itself, which is the caller's.
             return Ok(());
@@ -250,7 +254,7 @@ impl<'a> Extraction<'a> {
             self.progress.extent(bytes.len() as u64, 0);
             Ok(())
         })?;
-        if entry.pieces.is_some() {
+        if entry.is_sparse() {
             file.set_len(entry.member.size).map_err(failed)?;
         }
         let unset = self.set(file, entry).map_err(|error| failed(error.into()))?;

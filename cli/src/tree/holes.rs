@@ -6,8 +6,10 @@ use ringpack::format::members::TAR_BLOCK;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, Result};
 
-/// A piece of a file: where it begins, and its length.
-pub(super) type Piece = (u64, u64);
+use crate::tar_stream::Piece;
+
+/// Most pieces that are held of a file. Where it has more, its smallest holes are packed as zeros.
+const PIECES_MAX: usize = 1 << 20;
 
 /// The pieces of a file of `size` bytes that hold data, in order, each beginning on the grid and,
 /// but for one that ends the file, ending on it; last a piece of nothing where the file ends in a
@@ -30,6 +32,7 @@ pub(super) fn data_pieces(file: &File, size: u64) -> Result<Option<Vec<Piece>>> 
             Some((last, len)) if *last + *len >= start => *len = end_on_grid - *last,
             _ => pieces.push((start, end_on_grid - start)),
         }
+        fewer(&mut pieces, PIECES_MAX);
         if end <= from {
             break;
         }
@@ -42,4 +45,46 @@ pub(super) fn data_pieces(file: &File, size: u64) -> Result<Option<Vec<Piece>>> 
         pieces.push((size, 0));
     }
     Ok(Some(pieces))
+}
+
+/// Joins pieces over the smallest holes between them until no more than half of `most` are left, if
+/// there are `most`.
+fn fewer(pieces: &mut Vec<Piece>, most: usize) {
+    let mut hole = TAR_BLOCK;
+    while pieces.len() >= most || hole > TAR_BLOCK && pieces.len() > most / 2 {
+        hole *= 2;
+        pieces.dedup_by(|(start, len), (last, last_len)| {
+            let is_joined = *start - (*last + *last_len) <= hole;
+            if is_joined {
+                *last_len = *start + *len - *last;
+            }
+            is_joined
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_are_too_many_pieces_the_smallest_holes_go() {
+        let few: Vec<Piece> = (0..7).map(|at| (at * 4096, 512)).collect();
+        let mut pieces = few.clone();
+        fewer(&mut pieces, 8);
+        assert_eq!(pieces, few);
+        // Holes of 1,024 bytes, of 4,096 and a big one.
+        let mut pieces = vec![
+            (0, 512),
+            (1536, 512),
+            (6144, 512),
+            (7680, 512),
+            (1 << 30, 512),
+            ((1 << 30) + 1536, 512),
+        ];
+        fewer(&mut pieces, 6);
+        assert_eq!(pieces, [(0, 2048), (6144, 2048), (1 << 30, 2048)]);
+        fewer(&mut pieces, 3);
+        assert_eq!(pieces, [(0, (1 << 30) + 2048)]);
+    }
 }

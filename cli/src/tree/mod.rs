@@ -1,20 +1,20 @@
 //! Trees of files: a directory as a tar stream, and a tar stream as a directory.
 //!
 //! ```text
-//! directory ─► walk ─► write ─► pipe ─► (packed as any stream) ; each member told to its index
-//! content   ─► read ─► extract ─► place: below the target, whatever names and links say
+//! directory ─► walk ─► tar_stream::write ─► pipe ─► (packed as any stream) ; each member told to
+//!                                                   its index
+//! content   ─► tar_stream::read ─► extract ─► place: below the target, whatever names say
 //! ```
 //!
 //! A tar stream is the content of a container, not its format: nothing here knows more of a
-//! container than how to read its content.
+//! container than how to read its content. The tar format is that of
+//! [`tar_stream`](crate::tar_stream).
 
+mod acl;
 pub(crate) mod extract;
 mod holes;
-mod pax;
 mod place;
-pub(crate) mod read;
 pub(crate) mod select;
 pub(crate) mod walk;
 pub(crate) mod when;
-mod write;
 mod xattrs;

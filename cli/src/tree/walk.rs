@@ -23,8 +23,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, read
 use rustix::io::Errno;
 
 use super::select::Patterns;
-use super::write::{Beside, TarStream};
 use super::{holes, xattrs};
+use crate::tar_stream::write::{Beside, TarStream};
 
 /// Bytes of a file read at a time.
 const PIECE_BYTES: usize = 256 << 10;
@@ -129,12 +129,13 @@ impl<W: io::Write> Walking<'_, W> {
             match FileType::from_raw_mode(status.st_mode) {
                 FileType::Directory => {
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-                    let open = self.open(level, &name, flags, &status, &path)?;
+                    let (open, status) = self.open(level, &name, flags, &status, &path)?;
                     let level = self.enter(open, status, path)?;
                     if !walk.one_file_system || status.st_dev == device {
                         levels.push(level);
                     }
                 }
+                _ if self.names_again(&status, &path)? => {}
                 FileType::RegularFile => self.file(level, &name, &status, path)?,
                 FileType::Symlink => {
                     let link = readlinkat(&level.open, &name, Vec::new())
@@ -166,20 +167,28 @@ impl<W: io::Write> Walking<'_, W> {
         flags: OFlags,
         status: &Stat,
         path: &[u8],
-    ) -> Result<OwnedFd> {
+    ) -> Result<(OwnedFd, Stat)> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let open = openat(&level.open, name, flags, Mode::empty())
-            .map_err(|error| self.failed("cannot open", error, path))?;
-        let now = fstat(&open).map_err(|error| self.failed("cannot open", error, path))?;
-        if (now.st_dev, now.st_ino) != (status.st_dev, status.st_ino) {
-            return Err(self.changed("was replaced while it was read", path));
+        let failed = |error| self.failed("cannot open", error, path);
+        let open = openat(&level.open, name, flags, Mode::empty()).map_err(failed)?;
+        let now = fstat(&open).map_err(failed)?;
+        if identity(&now) == identity(status) {
+            return Ok((open, now));
         }
-        Ok(open)
+        // Opening a place of an automounter has a file system mounted there, which looking at it
+        // doesn't. A directory that took this one's place would be on the same one.
+        if flags.contains(OFlags::DIRECTORY) && now.st_dev != status.st_dev {
+            let again = statat(&level.open, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            if identity(&again) == identity(&now) {
+                return Ok((open, now));
+            }
+        }
+        Err(self.changed("was replaced while it was read", path))
     }
 
     /// Writes a directory's own header and reads the names in it.
     fn enter(&mut self, open: OwnedFd, status: Stat, path: Vec<u8>) -> Result<Level> {
-        let xattrs = xattrs::of(&open)
+        let xattrs = xattrs::of(&open, !self.walk.numeric_owner)
             .map_err(|error| self.failed("cannot read the attributes of", error, &path))?;
         let member = self.described(MemberKind::Directory, &status, path.clone());
         self.put_member(member, Beside { xattrs, ..Beside::default() })?;
@@ -198,22 +207,29 @@ impl<W: io::Write> Walking<'_, W> {
         Ok(Level { open, status, path, left })
     }
 
-    fn file(&mut self, level: &Level, name: &CString, status: &Stat, path: Vec<u8>) -> Result<()> {
-        let identity = (status.st_dev, status.st_ino);
-        if status.st_nlink > 1 {
-            if let Some(first) = self.names.get(&identity) {
-                let link = first.clone();
-                let member = self.described(MemberKind::HardLink, status, path);
-                return self.put_member(Member { link, ..member }, Beside::default());
-            }
-            self.names.insert(identity, path.clone());
+    /// Writes a hard link, if this is another name of what was packed already.
+    fn names_again(&mut self, status: &Stat, path: &[u8]) -> Result<bool> {
+        let kind = FileType::from_raw_mode(status.st_mode);
+        if status.st_nlink < 2 || kind != FileType::RegularFile {
+            return Ok(false);
         }
-        let open = self.open(level, name, OFlags::RDONLY | OFlags::NOFOLLOW, status, &path)?;
+        let Some(first) = self.names.get(&identity(status)) else {
+            self.names.insert(identity(status), path.to_vec());
+            return Ok(false);
+        };
+        let link = first.clone();
+        let member = self.described(MemberKind::HardLink, status, path.to_vec());
+        self.put_member(Member { link, ..member }, Beside::default())?;
+        Ok(true)
+    }
+
+    fn file(&mut self, level: &Level, name: &CString, status: &Stat, path: Vec<u8>) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+        let (open, before) = self.open(level, name, flags, status, &path)?;
         let file = File::from(open);
         let failed = |what, error| self.failed(what, error, &path);
-        let before = fstat(&file).map_err(|error| failed("cannot look at", error))?;
-        let xattrs =
-            xattrs::of(&file).map_err(|error| failed("cannot read the attributes of", error))?;
+        let xattrs = xattrs::of(&file, !self.walk.numeric_owner)
+            .map_err(|error| failed("cannot read the attributes of", error))?;
         let size = u64::try_from(before.st_size).unwrap_or(0);
         let sparse = u64::try_from(before.st_blocks).is_ok_and(|blocks| blocks * 512 < size);
         let pieces = match sparse {
@@ -346,6 +362,11 @@ impl<W: io::Write> Walking<'_, W> {
             .at(self.shown(path))
             .hint("stop what writes to it, leave it out with --exclude, or pack a snapshot")
     }
+}
+
+/// What tells a file from every other.
+fn identity(status: &Stat) -> (u64, u64) {
+    (status.st_dev, status.st_ino)
 }
 
 fn shown(walk: &Walk, path: &[u8]) -> PathBuf {

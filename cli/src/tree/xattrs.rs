@@ -2,14 +2,17 @@
 //!
 //! Packed are those of the user, file capabilities, POSIX ACLs and `trusted`; what a security
 //! module of the machine keeps for itself (SELinux, IMA, EVM) is not the file's own.
+//!
+//! ACLs are attributes of the kernel's making, and text in an archive ([`acl`](super::acl)).
 
+use std::borrow::Cow;
 use std::os::fd::AsFd;
 
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::{Errno, Result};
 
-/// A name and its value.
-pub(super) type Xattr = (Vec<u8>, Vec<u8>);
+use super::acl;
+use crate::tar_stream::Xattr;
 
 fn is_packed(name: &[u8]) -> bool {
     is_restored(name, true)
@@ -21,15 +24,19 @@ pub(super) fn is_restored(name: &[u8], with_rights: bool) -> bool {
     name.starts_with(b"user.") || (with_rights && is_privileged(name))
 }
 
-/// Whether it gives rights.
-fn is_privileged(name: &[u8]) -> bool {
-    name.starts_with(b"trusted.")
-        || name.starts_with(b"system.posix_acl_")
-        || name == b"security.capability"
+/// Whether it decides who may do what, also of what is made in a directory later.
+pub(super) fn is_acl(name: &[u8]) -> bool {
+    name.starts_with(b"system.posix_acl_")
 }
 
-/// Those of an open file or directory, in the order of their names.
-pub(super) fn of(file: impl AsFd) -> Result<Vec<Xattr>> {
+/// Whether it gives rights.
+fn is_privileged(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.") || is_acl(name) || name == b"security.capability"
+}
+
+/// Those of an open file or directory, in the order of their names; ACLs with the names of users
+/// and groups if asked for.
+pub(super) fn of(file: impl AsFd, with_names: bool) -> Result<Vec<Xattr>> {
     let file = file.as_fd();
     let list = match whole(|buf| flistxattr(file, buf)) {
         Ok(list) => list,
@@ -40,7 +47,10 @@ pub(super) fn of(file: impl AsFd) -> Result<Vec<Xattr>> {
     let mut found = Vec::new();
     for name in names {
         match whole(|buf| fgetxattr(file, name, buf)) {
-            Ok(value) => found.push((name.to_vec(), value)),
+            Ok(value) => {
+                let text = is_acl(name).then(|| acl::to_text(&value, with_names)).flatten();
+                found.push((name.to_vec(), text.unwrap_or(value)));
+            }
             // Removed meanwhile, or not for this user to read.
             Err(Errno::NODATA | Errno::PERM) => {}
             Err(error) => return Err(error),
@@ -53,7 +63,12 @@ pub(super) fn of(file: impl AsFd) -> Result<Vec<Xattr>> {
 /// Gives an open file or directory an attribute; `false` where the file system has none such, or
 /// refuses it.
 pub(super) fn set(file: impl AsFd, (name, value): &Xattr) -> Result<bool> {
-    match fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
+    let mut value = Cow::Borrowed(value);
+    if is_acl(name) {
+        let Some(acl) = acl::of_kernel(&value) else { return Ok(false) };
+        value = Cow::Owned(acl);
+    }
+    match fsetxattr(file, name.as_slice(), &value, XattrFlags::empty()) {
         Ok(()) => Ok(true),
         Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::INVAL) => Ok(false),
         Err(error) => Err(error),

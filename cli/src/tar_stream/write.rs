@@ -12,42 +12,42 @@ use std::io::{self, Write};
 
 use ringpack::format::members::TAR_BLOCK as BLOCK;
 use ringpack::members::{Member, MemberKind, MemberList};
+use ringpack::{Error, ErrorKind};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::holes::Piece;
-use super::pax;
-use super::xattrs::Xattr;
+use super::extended::{XATTR, XATTRS_LEN_MAX, held};
+use super::{ACL_OF_KERNEL, ACLS, Piece, Xattr, pax};
 
 /// Length of a name in a header, in bytes.
 const NAME_LEN: usize = 100;
 
 /// What a header says beside what a member does.
 #[derive(Debug, Default)]
-pub(super) struct Beside<'a> {
-    pub(super) user: Option<&'a str>,
-    pub(super) group: Option<&'a str>,
+pub(crate) struct Beside<'a> {
+    pub(crate) user: Option<&'a str>,
+    pub(crate) group: Option<&'a str>,
     /// Numbers of a device.
-    pub(super) device: (u32, u32),
-    pub(super) xattrs: Vec<Xattr>,
+    pub(crate) device: (u32, u32),
+    pub(crate) xattrs: Vec<Xattr>,
     /// Pieces of a sparse file.
-    pub(super) pieces: Option<Vec<Piece>>,
+    pub(crate) pieces: Option<Vec<Piece>>,
 }
 
 /// The stream.
-pub(super) struct TarStream<W: Write> {
+pub(crate) struct TarStream<W: Write> {
     out: W,
     at: u64,
     members: MemberList,
 }
 
 impl<W: Write> TarStream<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out, at: 0, members: MemberList::new() }
     }
 
     /// Writes all that stands before a member's bytes, and notes the member; its offsets are set
     /// here.
-    pub(super) fn member(&mut self, member: Member, beside: &Beside<'_>) -> io::Result<()> {
+    pub(crate) fn member(&mut self, member: Member, beside: &Beside<'_>) -> io::Result<()> {
         let header_offset = self.at;
         let mut path = member.path.clone();
         if member.kind == MemberKind::Directory {
@@ -111,8 +111,16 @@ impl<W: Write> TarStream<W> {
             let time = pax::time(member.mtime, member.mtime_ns);
             pax::put(&mut records, b"mtime", time.as_bytes());
         }
+        if xattrs.iter().map(held).sum::<usize>() > XATTRS_LEN_MAX {
+            let what = "has more than 8 MiB of extended attributes, which no archive here can hold";
+            return Err(io::Error::other(Error::new(ErrorKind::Input, what)));
+        }
         for (name, value) in xattrs {
-            pax::put(&mut records, &[b"SCHILY.xattr.", name.as_slice()].concat(), value);
+            let acl = ACLS.iter().find(|(kernel, _)| *kernel == name);
+            match acl.filter(|_| !value.starts_with(ACL_OF_KERNEL)) {
+                Some((_, keyword)) => pax::put(&mut records, keyword, value),
+                None => pax::put(&mut records, &[XATTR, &pax::keyword(name)].concat(), value),
+            }
         }
         if records.is_empty() {
             return Ok(());
@@ -141,19 +149,19 @@ impl<W: Write> TarStream<W> {
     }
 
     /// Writes the next bytes of a member.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.at += bytes.len() as u64;
         self.out.write_all(bytes)
     }
 
     /// Fills up to the grid.
-    pub(super) fn pad(&mut self) -> io::Result<()> {
+    pub(crate) fn pad(&mut self) -> io::Result<()> {
         let len = self.at.next_multiple_of(BLOCK) - self.at;
         self.put(&[0; BLOCK as usize][..len as usize])
     }
 
     /// Ends the stream; what remains to be known are its members.
-    pub(super) fn end(mut self) -> io::Result<MemberList> {
+    pub(crate) fn end(mut self) -> io::Result<MemberList> {
         // Two blocks of zeros, and up to tar's record of 20 blocks, as GNU tar has it.
         let end = (self.at + 2 * BLOCK).next_multiple_of(20 * BLOCK);
         while self.at < end {
