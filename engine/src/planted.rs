@@ -58,6 +58,8 @@ pub enum Bug {
     ReplacedUnasked,
     /// A frame's checksum says nothing of where the frame belongs.
     PlaceUnchecked,
+    /// A hole that goes on behind its chunk keeps what the buffer held before.
+    HoleUncleared,
     /// A turn of the ring hands over one operation, and waits for it.
     BatchOfOne,
     /// Each chunk is copied into memory of its own before it is encoded.

@@ -29,6 +29,9 @@ use crate::limits::ALIGN;
 /// Bytes of a huge page, on x86-64 and on AArch64 with pages of 4 KiB.
 const HUGE: usize = 2 << 20;
 
+/// What [`AlignedMemory::poison`] writes: no zero, no text, not a byte of our magics.
+pub const POISON: u8 = 0xA5;
+
 /// Zeroed memory that starts on a multiple of [`ALIGN`] and whose length is one.
 pub struct AlignedMemory {
     start: NonNull<u8>,
@@ -53,6 +56,15 @@ impl AlignedMemory {
             let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
             Self { start, len, mapping: None }
         })
+    }
+
+    /// In builds with debug assertions, as tests and the simulator are built, fills the memory with
+    /// [`POISON`], so that bytes of an earlier use never pass for zeros or for the same content.
+    /// Nothing in other builds. Called wherever memory that was used before is lent again.
+    pub fn poison(&mut self) {
+        if cfg!(debug_assertions) {
+            self.fill(POISON);
+        }
     }
 
     /// The address of the first byte. It stays the same for the life of this value, wherever the

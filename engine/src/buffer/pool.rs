@@ -55,9 +55,12 @@ impl Pool {
     }
 
     /// Lends a buffer, or none where all are lent. The last one given back goes out first: it is
-    /// the one most likely still in the cache.
+    /// the one most likely still in the cache. It holds what its last use left in it; see
+    /// [`AlignedMemory::poison`].
     pub fn lease(&mut self) -> Option<Buffer> {
-        self.free.pop()
+        let mut buffer = self.free.pop()?;
+        buffer.poison();
+        Some(buffer)
     }
 
     /// Takes a buffer back.
@@ -80,6 +83,18 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffer::aligned::POISON;
+
+    #[test]
+    fn a_lent_buffer_shows_nothing_of_its_last_use() {
+        let mut pool = Pool::new(1, 100, 0);
+        for _ in 0..2 {
+            let mut buffer = pool.lease().unwrap();
+            assert!(buffer.iter().all(|&byte| byte == POISON));
+            buffer.fill(0);
+            pool.give_back(buffer);
+        }
+    }
 
     #[test]
     fn a_pool_run_dry_lends_nothing() {

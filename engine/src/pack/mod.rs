@@ -10,6 +10,7 @@
 //! number of cores, nor the backend, nor who finished first.
 
 mod expected;
+mod holes;
 mod into_file;
 mod into_stream;
 mod options;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
+use super::holes;
 use super::resume::another_input;
 use crate::buffer::Buffer;
 use crate::checksum;
@@ -279,19 +280,13 @@ impl Unit {
         self.runs.iter().any(|run| run.start < range.end && range.start < run.end)
     }
 
-    /// Zeroes what lies between the runs of data in `range`, whose bytes `raw` are.
+    /// Zeroes the holes in `range`, whose bytes `raw` are.
     fn clear_holes(&self, range: &Range<usize>, raw: &mut [u8]) {
-        let mut from = range.start;
-        for run in &self.runs {
-            if run.start < range.end && from < run.start {
-                let hole = from.max(range.start)..run.start.min(range.end);
-                raw[hole.start - range.start..hole.end - range.start].fill(0);
-            }
-            from = from.max(run.end);
-        }
-        if from < range.end {
-            raw[from - range.start..].fill(0);
-        }
+        holes::zero(&self.runs, range, raw);
+        debug_assert!(
+            planted::is(Bug::HoleUncleared) || holes::are_zero(&self.runs, range, raw),
+            "HO1: bytes of an earlier extent in a hole of {range:?}"
+        );
     }
 }
 

@@ -120,7 +120,9 @@ impl Feed {
             if state.stopped {
                 return None;
             }
-            if let Some(memory) = state.empty.pop() {
+            if let Some(mut memory) = state.empty.pop() {
+                drop(state);
+                memory.poison();
                 return Some(memory);
             }
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -77,6 +77,14 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
         "SourceUnchecked",
         &[test("simulator", "kept", "j6_other_options_and_another_source_are_refused_by_name")],
     ),
+    (
+        "HoleUncleared",
+        &[
+            unit("pack::holes::tests::ho1_every_layout_and_every_chunk_is_as_the_model_has_it"),
+            test("files", "sparse", "any_layout_comes_back_as_the_source_has_it"),
+            test("images", "sparse", "an_ext4_image"),
+        ],
+    ),
     ("BatchOfOne", &[test("costs", "costs", "an_extent_costs_two_operations_in_few_calls")]),
     (
         "CopiedFirst",

@@ -246,7 +246,9 @@ impl Shared {
         loop {
             let changed = self.changed.notified();
             self.writer.check()?;
-            if let Some(memory) = self.state.borrow_mut().free.pop() {
+            let free = self.state.borrow_mut().free.pop();
+            if let Some(mut memory) = free {
+                memory.poison();
                 return Ok(memory);
             }
             changed.await;
