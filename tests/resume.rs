@@ -357,17 +357,30 @@ fn j7_a_partial_file_that_was_damaged_is_adopted_up_to_there() {
     place.check_packed("damaged");
 }
 
-/// J6: the source is another now.
+/// J6: the source is another now where it was packed already.
 #[test]
-fn an_input_that_was_written_to_is_not_gone_on_with() {
+fn an_input_that_was_written_to_is_not_resumed() {
+    let place = Place::new();
+    place.leave();
+    let mut bytes = content(LEN, 5);
+    bytes[0] ^= 1;
+    fs::write(place.path("in"), &bytes).unwrap();
+    let said = fail(&mut place.resume(), 13);
+    assert!(said.contains("differs from what was packed"), "{said}");
+    assert_eq!(place.names(), ["in", JOURNAL, PARTIAL]);
+}
+
+/// What was not packed yet is packed as it is now: the result is the source as it stands.
+#[test]
+fn an_input_that_was_written_to_behind_the_checkpoint_is_resumed() {
     let place = Place::new();
     place.leave();
     let mut bytes = content(LEN, 5);
     bytes[LEN - 1] ^= 1;
     fs::write(place.path("in"), &bytes).unwrap();
-    let said = fail(&mut place.resume(), 13);
-    assert!(said.contains("written to since"), "{said}");
-    assert_eq!(place.names(), ["in", JOURNAL, PARTIAL]);
+    succeed(&mut place.resume());
+    let found = succeed(ringpack(["unpack", "-c"]).arg(place.path("out")));
+    assert_same(&found, &bytes, "the source as it is now");
 }
 
 #[test]

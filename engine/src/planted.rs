@@ -58,6 +58,12 @@ pub enum Bug {
     ReplacedUnasked,
     /// A frame's checksum says nothing of where the frame belongs.
     PlaceUnchecked,
+    /// A source is taken for the same if its time of modification is.
+    ChangeTimeIgnored,
+    /// Dirty pages of the source are not written out before it is read.
+    DirtyPagesLeft,
+    /// A source that was changed within the tick of its clock is read at once.
+    TickIgnored,
     /// A hole that goes on behind its chunk keeps what the buffer held before.
     HoleUncleared,
     /// A turn of the ring hands over one operation, and waits for it.

@@ -56,6 +56,15 @@ impl Mount {
     /// Where no folder for it can be made.
     #[must_use]
     pub fn new(test: &str, kind: FileSystem, mib: u64) -> Option<Self> {
+        Self::made_with(test, kind, mib, &[])
+    }
+
+    /// As [`Self::new`], with these options for its `mkfs` too.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn made_with(test: &str, kind: FileSystem, mib: u64, options: &[&str]) -> Option<Self> {
         if !is_root() {
             skip(test, "mounting needs root");
             return None;
@@ -74,7 +83,7 @@ impl Mount {
             file.set_len(mib << 20).expect("a sparse image");
             let quiet = if kind == FileSystem::Ext4 { "-Fq" } else { "-fq" };
             let make = format!("mkfs.{}", kind.name());
-            run(test, &make, [OsStr::new(quiet)], |command| command.arg(&image))?;
+            run(test, &make, [OsStr::new(quiet)], |command| command.args(options).arg(&image))?;
             run(test, "mount", [OsStr::new("-o"), "loop".as_ref()], |command| {
                 command.arg(&image).arg(&folder)
             })?;

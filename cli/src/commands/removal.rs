@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use ringpack::ring::file::{Disk, FileKind, Status};
+use ringpack::ring::file::{Disk, Status};
 use ringpack::ring::os::OsDisk;
 
 use crate::exit::Failure;
@@ -42,13 +41,12 @@ pub(super) fn remove_source(path: &Path, read: Option<Status>) -> Result<(), Fai
         .directory(path.parent().unwrap_or(Path::new("")))
         .and_then(|directory| Ok((directory.status(name)?, directory)));
     let (found, directory) = found.map_err(|error| kept(error.to_string()))?;
-    if read.is_none() || found.map(unchanging) != read.map(unchanging) {
-        return Err(kept("it was replaced or written to meanwhile".to_owned()));
+    let same = |read: Status, found: Status| {
+        (read.kind, read.identity) == (found.kind, found.identity)
+            && read.change_to(&found).is_none()
+    };
+    if !read.zip(found).is_some_and(|(read, found)| same(read, found)) {
+        return Err(kept("it was replaced or changed meanwhile".to_owned()));
     }
     directory.unlink(name).map_err(|error| kept(error.to_string()))
-}
-
-/// What stays the same in a file that nobody replaced or wrote to.
-fn unchanging(status: Status) -> (FileKind, (u64, u64), u64, SystemTime) {
-    (status.kind, status.identity, status.len, status.modified)
 }

@@ -7,6 +7,7 @@
 //!
 //! Names are taken in the order of their bytes, so the same tree gives the same stream.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
 use ringpack::members::{Member, MemberKind, MemberList};
+use ringpack::ring::os::status_of;
+use ringpack::ring::writeback::settled;
 use ringpack::{Error, ErrorKind, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -110,7 +113,7 @@ impl<W: io::Write> Walking<'_, W> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = rustix::fs::open(&walk.root, flags, Mode::empty())
             .map_err(|error| self.failed("cannot open", error, &walk.name))?;
-        let status = fstat(&open).map_err(|error| self.failed("cannot open", error, &walk.name))?;
+        let status = self.settled(&open, &walk.name)?;
         let device = status.st_dev;
         let mut levels = vec![self.enter(open, status, walk.name.clone())?];
         while let Some(level) = levels.last_mut() {
@@ -159,6 +162,14 @@ impl<W: io::Write> Walking<'_, W> {
         Ok(())
     }
 
+    /// What an open file or directory is, once any later write to it would show.
+    fn settled(&self, open: &OwnedFd, path: &[u8]) -> Result<Stat> {
+        settled(open).map_err(|error| match Errno::from_io_error(&error) {
+            Some(error) => self.failed("cannot look at", error, path),
+            None => self.changed("is being written to", path),
+        })
+    }
+
     /// Opens what a directory has under a name, and makes sure that it is what was looked at.
     fn open(
         &self,
@@ -171,7 +182,7 @@ impl<W: io::Write> Walking<'_, W> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let failed = |error| self.failed("cannot open", error, path);
         let open = openat(&level.open, name, flags, Mode::empty()).map_err(failed)?;
-        let now = fstat(&open).map_err(failed)?;
+        let now = self.settled(&open, path)?;
         if identity(&now) == identity(status) {
             return Ok((open, now));
         }
@@ -278,17 +289,8 @@ impl<W: io::Write> Walking<'_, W> {
         path: &[u8],
     ) -> Result<()> {
         let now = fstat(open).map_err(|error| self.failed("cannot look again at", error, path))?;
-        let what = match now.st_size.cmp(&then.st_size) {
-            std::cmp::Ordering::Less => "shrank while it was read",
-            std::cmp::Ordering::Greater => "grew while it was read",
-            std::cmp::Ordering::Equal
-                if (now.st_mtime, now.st_mtime_nsec) != (then.st_mtime, then.st_mtime_nsec) =>
-            {
-                "was written to while it was read"
-            }
-            std::cmp::Ordering::Equal => return Ok(()),
-        };
-        Err(self.changed(what, path))
+        let change = status_of(then).change_to(&status_of(&now));
+        change.map_or(Ok(()), |what| Err(self.changed(what, path)))
     }
 
     fn special(&mut self, kind: MemberKind, status: &Stat, path: Vec<u8>) -> Result<()> {
@@ -357,7 +359,7 @@ impl<W: io::Write> Walking<'_, W> {
         }
     }
 
-    fn changed(&self, what: &'static str, path: &[u8]) -> Error {
+    fn changed(&self, what: impl Into<Cow<'static, str>>, path: &[u8]) -> Error {
         Error::new(ErrorKind::InputChanged, what)
             .at(self.shown(path))
             .hint("stop what writes to it, leave it out with --exclude, or pack a snapshot")

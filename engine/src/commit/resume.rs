@@ -134,8 +134,8 @@ impl Interrupted {
     /// Refuses another source than the run had, as far as it can be told.
     ///
     /// A device number may change when the machine starts again, so it isn't compared, and neither
-    /// are the inode and the time of a block device's node. What can't be told apart this way is
-    /// compared chunk by chunk (see [`Self::compares_content`]).
+    /// is the inode of a block device's node. What can't be told apart this way is compared chunk
+    /// by chunk (see [`Self::compares_content`]).
     ///
     /// # Errors
     /// `NotResumable`, saying what differs.
@@ -151,8 +151,6 @@ impl Interrupted {
             "was begun from an input of another length"
         } else if is_file && then.inode != now.inode {
             "was begun from another input file"
-        } else if is_file && then.mtime_ns != now.mtime_ns {
-            "was begun from the same input, which was written to since"
         } else {
             return Ok(());
         };
@@ -160,12 +158,13 @@ impl Interrupted {
     }
 
     /// Whether the source has to be read and compared where it was packed already: a stream must be
-    /// read anyway, a device tells nothing about its content, and a file that was changed in some
-    /// way since may have had its time of modification set back.
+    /// read anyway, and a device tells nothing about its content. A file whose times differ may
+    /// have been touched only, or written to and had its time of modification set back.
     #[must_use]
     pub fn compares_content(&self, now: &SourceIdentity) -> bool {
         let then = &self.open().source;
-        then.kind != SourceKind::Regular || then.ctime_ns != now.ctime_ns
+        let same_times = (then.mtime_ns, then.ctime_ns) == (now.mtime_ns, now.ctime_ns);
+        then.kind != SourceKind::Regular || !(same_times || planted::is(Bug::SourceUnchecked))
     }
 
     /// The partial file, locked, and what its journal says.

@@ -43,6 +43,7 @@ use crate::pipeline::{Schedule, Shared};
 use crate::progress::Progress;
 use crate::ring::file::{Attributes, Disk, File, FileKind, Replace, Status};
 use crate::ring::stream::PipeEnd;
+use crate::source::check_unchanged;
 use crate::trace;
 
 use cut::Cutter;
@@ -275,13 +276,7 @@ fn into_file(
     };
     partial.make_durable(&attributes)?;
     if let Opened::File(source, opened) = opened {
-        let now = source.status().map_err(|error| {
-            Error::from_io(ErrorKind::Input, "cannot read the input's status", error)
-        })?;
-        if (now.len, now.modified) != (opened.len, opened.modified) {
-            let what = "was written to while it was read";
-            return Err(Error::new(ErrorKind::InputChanged, what));
-        }
+        check_unchanged(source.as_ref(), opened)?;
     }
     shared.check()?;
     if let Some(what) = partial.took_over() {

@@ -90,7 +90,7 @@ impl Job<'_> {
     pub(super) fn journal_open(&self, run: RunId, recipe: Recipe) -> Open {
         let name = match &self.source {
             Opened::Positional(source) => absolute(source.path()),
-            Opened::Stream(_) | Opened::Archive(..) => {
+            Opened::Stream(..) | Opened::Archive(..) => {
                 self.stream_path.as_deref().map(absolute).unwrap_or_default()
             }
         };
@@ -282,7 +282,7 @@ impl Job<'_> {
                 let len = source.status().len;
                 align_up(len + len / 64) + 4 * HEADER_LEN as u64
             }
-            Opened::Stream(_) | Opened::Archive(..) => u64::MAX,
+            Opened::Stream(..) | Opened::Archive(..) => u64::MAX,
         }
     }
 

@@ -37,10 +37,11 @@ use crate::members::MemberList;
 use crate::pipeline::{Channel, Coordinator, Crew, RunReport, Schedule, Shared};
 use crate::placement::Placement;
 use crate::placement::sequence_set::SequenceSet;
-use crate::ring::file::{Disk, FileKind, Status};
+use crate::ring::file::{Disk, File, FileKind, Status};
+use crate::ring::os::OsFile;
 use crate::ring::stream::PipeEnd;
 use crate::source::stream::Feed;
-use crate::source::{Positional, Source};
+use crate::source::{self, Positional, Source};
 use crate::trace;
 use crate::units::ExtentNumber;
 
@@ -267,7 +268,8 @@ fn stream_path(input: &Input) -> Option<PathBuf> {
 /// An input, opened.
 enum Opened {
     Positional(Positional),
-    Stream(PipeEnd),
+    /// Standard input may be a regular file, which can change like any other.
+    Stream(PipeEnd, Option<Watched>),
     /// Its end is taken when it is asked for its members.
     Archive(PipeEnd, Mutex<Option<Ending>>),
 }
@@ -279,8 +281,29 @@ impl Opened {
     fn pipe(&self) -> Option<&PipeEnd> {
         match self {
             Self::Positional(_) => None,
-            Self::Stream(pipe) | Self::Archive(pipe, _) => Some(pipe),
+            Self::Stream(pipe, _) | Self::Archive(pipe, _) => Some(pipe),
         }
+    }
+}
+
+/// A regular file that is read as a stream, and what it was before.
+struct Watched {
+    file: Arc<dyn File>,
+    opened: Status,
+}
+
+impl Watched {
+    /// `file`, if it is a regular one. A file that states no length, as those of /proc do, says
+    /// nothing of its changes either.
+    fn of(file: &fs::File) -> Result<Option<Self>> {
+        let failed = |error| Error::from_io(ErrorKind::Input, "cannot look at the input", error);
+        let file = OsFile::adopt(file.try_clone().map_err(failed)?, false).map_err(failed)?;
+        let status = file.status().map_err(failed)?;
+        if status.kind != FileKind::Regular || status.len == 0 {
+            return Ok(None);
+        }
+        let opened = source::settled(file.as_ref())?;
+        Ok(Some(Self { file, opened }))
     }
 }
 
@@ -293,7 +316,8 @@ fn open_input(
     let failed = |error| Error::from_io(ErrorKind::Input, "cannot open the input", error);
     match input {
         Input::Stream(file, _) => {
-            Ok(Opened::Stream(PipeEnd::new(file, shared.stop()).map_err(failed)?))
+            let watched = Watched::of(&file)?;
+            Ok(Opened::Stream(PipeEnd::new(file, shared.stop()).map_err(failed)?, watched))
         }
         Input::Archive(Archive { stream, ending, .. }) => {
             let pipe = PipeEnd::new(stream, shared.stop()).map_err(failed)?;
@@ -307,7 +331,7 @@ fn open_input(
             }
             Source::Stream => {
                 let pipe = PipeEnd::open(&path, shared.stop());
-                Ok(Opened::Stream(pipe.map_err(|error| failed(error).at(&path))?))
+                Ok(Opened::Stream(pipe.map_err(|error| failed(error).at(&path))?, None))
             }
         },
     }
@@ -347,7 +371,7 @@ impl<'a> Job<'a> {
     fn recipe(&self) -> Result<Recipe> {
         self.options.recipe(match &self.source {
             Opened::Positional(source) => Some(source.status().len),
-            Opened::Stream(_) | Opened::Archive(..) => None,
+            Opened::Stream(..) | Opened::Archive(..) => None,
         })
     }
 
@@ -355,7 +379,7 @@ impl<'a> Job<'a> {
     fn supply(&self, geometry: &Geometry, first: u64) -> Supply {
         match &self.source {
             Opened::Positional(source) => Supply::positional(source.clone(), first),
-            Opened::Stream(_) | Opened::Archive(..) => {
+            Opened::Stream(..) | Opened::Archive(..) => {
                 // Enough for every core to have one in work and one waiting, and one being read.
                 let portions = 2 * self.schedule.workers() + 1;
                 let len = geometry.extent_raw_len() as usize;
@@ -375,7 +399,7 @@ impl<'a> Job<'a> {
         let geometry = work.geometry;
         let size = match &self.source {
             Opened::Positional(source) => source.status().len,
-            Opened::Stream(_) | Opened::Archive(..) => u64::MAX,
+            Opened::Stream(..) | Opened::Archive(..) => u64::MAX,
         };
         // No more and no longer buffers than the content has use for.
         let raw_len = geometry.extent_raw_len().min(size.max(1));
@@ -411,7 +435,7 @@ impl<'a> Job<'a> {
                         let (expected, stop) = (&self.options.expected, self.shared.stop());
                         let read = feed.read_from(pipe, |size, ended| {
                             expected.check_read(size, ended, stop)?;
-                            if ended { self.note_members() } else { Ok(()) }
+                            if ended { self.check_end() } else { Ok(()) }
                         });
                         read.map_err(|error| self.shared.fail(error)).unwrap_or(0)
                     };
@@ -443,10 +467,15 @@ impl<'a> Job<'a> {
         Ok((content_size, report))
     }
 
-    /// Asks an archive that ended for its members.
-    fn note_members(&self) -> Result<()> {
-        let Opened::Archive(_, ending) = &self.source else {
-            return Ok(());
+    /// Asks an archive that ended for its members, and looks whether a file that was read as a
+    /// stream changed meanwhile.
+    fn check_end(&self) -> Result<()> {
+        let ending = match &self.source {
+            Opened::Archive(_, ending) => ending,
+            Opened::Stream(_, Some(Watched { file, opened })) => {
+                return source::check_unchanged(file.as_ref(), opened);
+            }
+            Opened::Stream(..) | Opened::Positional(_) => return Ok(()),
         };
         if let Some(ending) = taken(ending) {
             let encoded = ending()?.encoded()?;
@@ -511,7 +540,7 @@ impl<'a> Job<'a> {
     fn input_files(&self) -> crate::ring::Files {
         match &self.source {
             Opened::Positional(source) => vec![Arc::clone(source.file())],
-            Opened::Stream(_) | Opened::Archive(..) => Vec::new(),
+            Opened::Stream(..) | Opened::Archive(..) => Vec::new(),
         }
     }
 
@@ -524,7 +553,7 @@ impl<'a> Job<'a> {
     ) -> PackReport {
         let direct_input = match &self.source {
             Opened::Positional(source) => Some(source.file().is_direct()),
-            Opened::Stream(_) | Opened::Archive(..) => None,
+            Opened::Stream(..) | Opened::Archive(..) => None,
         };
         let mut run = run;
         if header.table_offset == 0 {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Backend, BackendConfig, BackendKind};
+use crate::planted::{self, Bug};
 
 /// What a path leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +54,37 @@ pub struct Status {
     pub links: u64,
     /// Time of the last change to its content or attributes, which no call sets back.
     pub changed: SystemTime,
+}
+
+impl Status {
+    /// In what way the file is another now, as a message has it, where `self` is what it was and
+    /// `now` what it is; `None` where nobody wrote to it.
+    ///
+    /// The time of the last change counts beside that of the last modification, which whoever may
+    /// write may also set back. A change of attributes or links moves it too, and can't be told
+    /// from a hidden write.
+    #[must_use]
+    pub fn change_to(&self, now: &Self) -> Option<String> {
+        let (then_len, now_len) = (self.len, now.len);
+        if now_len < then_len {
+            return Some(format!("shrank from {then_len} to {now_len} bytes while it was read"));
+        }
+        if now_len > then_len {
+            return Some(format!("grew from {then_len} to {now_len} bytes while it was read"));
+        }
+        match self.kind {
+            // The times of a device's node say nothing of the device's content.
+            FileKind::BlockDevice | FileKind::Stream => None,
+            _ if now.modified != self.modified => {
+                Some("was written to while it was read".to_owned())
+            }
+            _ if now.changed != self.changed && !planted::is(Bug::ChangeTimeIgnored) => {
+                let what = "was changed while it was read: its time of change (ctime) differs";
+                Some(what.to_owned())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Attributes that a finished file takes over.
@@ -100,6 +132,14 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// As `fstat`.
     fn status(&self) -> io::Result<Status>;
+
+    /// As [`Self::status`], once any later write to the content would change the answer.
+    ///
+    /// # Errors
+    /// As `fstat`; `ResourceBusy` where it is written to all the time.
+    fn settled(&self) -> io::Result<Status> {
+        self.status()
+    }
 
     /// Whether reads and writes go past the page cache. They must then be on the grid.
     fn is_direct(&self) -> bool;

@@ -35,6 +35,7 @@ pub mod stream;
 pub mod system;
 pub mod uring;
 pub mod whole;
+pub mod writeback;
 
 use std::sync::Arc;
 

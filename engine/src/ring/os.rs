@@ -27,6 +27,7 @@ use nix::unistd::{LinkatFlags, UnlinkatFlags, Whence, linkat, lseek, unlinkat};
 use super::file::{Attributes, Directory, Disk, File, FileKind, Replace, Status};
 use super::pwrite::Pwrite;
 use super::uring::Uring;
+use super::writeback::settled;
 use super::{Backend, BackendConfig, BackendKind};
 use crate::limits::ALIGN;
 
@@ -139,6 +140,15 @@ impl File for OsFile {
             status.allocated = status.len;
         }
         Ok(status)
+    }
+
+    fn settled(&self) -> io::Result<Status> {
+        let status = self.status()?;
+        match status.kind {
+            FileKind::Regular => Ok(status_of(&settled(&self.0)?)),
+            // What is written to a device moves no time of its node.
+            _ => Ok(status),
+        }
     }
 
     fn is_direct(&self) -> bool {
@@ -344,7 +354,9 @@ impl Directory for OsDirectory {
     }
 }
 
-fn status_of(stat: &rustix::fs::Stat) -> Status {
+/// What the kernel says of a file, as the engine has it. The length of a block device is not in it.
+#[must_use]
+pub fn status_of(stat: &rustix::fs::Stat) -> Status {
     use rustix::fs::FileType;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => FileKind::Directory,
@@ -362,8 +374,13 @@ fn status_of(stat: &rustix::fs::Stat) -> Status {
         modified: time(stat.st_mtime, stat.st_mtime_nsec),
         identity: (stat.st_dev, stat.st_ino),
         links: stat.st_nlink,
-        changed: time(stat.st_ctime, stat.st_ctime_nsec),
+        changed: changed(stat),
     }
+}
+
+/// Time of the last change to a file's content or attributes.
+pub(super) fn changed(stat: &rustix::fs::Stat) -> SystemTime {
+    time(stat.st_ctime, stat.st_ctime_nsec)
 }
 
 /// The C library and the kernel disagree about the type of `nanos`.

@@ -5,6 +5,7 @@
 
 pub mod stream;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ impl Source {
             FileKind::Regular | FileKind::BlockDevice => {}
         }
         let file = disk.open(path, direct).map_err(failed)?;
-        let opened = file.status().map_err(failed)?;
+        let opened = settled(file.as_ref()).map_err(|error| error.at(path))?;
         // Files of /proc state no length, and have content all the same.
         if opened.len == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
             return Ok(Self::Stream);
@@ -108,28 +109,33 @@ impl Positional {
     /// # Errors
     /// `InputChanged`, saying how.
     pub fn check_unchanged(&self) -> Result<()> {
-        let now = self.file.status().map_err(|error| {
-            Error::from_io(ErrorKind::Input, "cannot look at the input again", error).at(&self.path)
-        })?;
-        let (then, now_len) = (self.opened.len, now.len);
-        let what = match now_len.cmp(&then) {
-            std::cmp::Ordering::Less => {
-                format!("shrank from {then} to {now_len} bytes while it was read")
-            }
-            std::cmp::Ordering::Greater => {
-                format!("grew from {then} to {now_len} bytes while it was read")
-            }
-            // The clock of a device node says nothing of the device's content.
-            std::cmp::Ordering::Equal
-                if self.opened.kind == FileKind::Regular
-                    && now.modified != self.opened.modified =>
-            {
-                "was written to while it was read".to_owned()
-            }
-            std::cmp::Ordering::Equal => return Ok(()),
-        };
-        Err(Error::new(ErrorKind::InputChanged, what)
-            .at(&self.path)
-            .hint("stop what writes to it, or take a snapshot and pack that"))
+        check_unchanged(self.file.as_ref(), &self.opened).map_err(|error| error.at(&self.path))
     }
+}
+
+/// What an input is at its opening, in such a way that a later write to it shows.
+///
+/// # Errors
+/// `InputChanged` where somebody writes to it all the time, `Input` where it can't be looked at.
+pub fn settled(file: &dyn File) -> Result<Status> {
+    file.settled().map_err(|error| match error.kind() {
+        std::io::ErrorKind::ResourceBusy => changed("is being written to"),
+        _ => Error::from_io(ErrorKind::Input, "cannot look at the input", error),
+    })
+}
+
+/// Checks that an input is still what it was when it was opened.
+///
+/// # Errors
+/// `InputChanged`, saying how.
+pub fn check_unchanged(file: &dyn File, opened: &Status) -> Result<()> {
+    let now = file.status().map_err(|error| {
+        Error::from_io(ErrorKind::Input, "cannot look at the input again", error)
+    })?;
+    opened.change_to(&now).map_or(Ok(()), |what| Err(changed(what)))
+}
+
+fn changed(what: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InputChanged, what)
+        .hint("stop what writes to it, or take a snapshot and pack that")
 }

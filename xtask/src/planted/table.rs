@@ -85,6 +85,40 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
             test("images", "sparse", "an_ext4_image"),
         ],
     ),
+    (
+        "ChangeTimeIgnored",
+        &[
+            test(
+                "processes",
+                "changing",
+                "a_rewrite_whose_mtime_is_put_back_is_noticed_whatever_is_packed",
+            ),
+            test("processes", "changing", "a_source_that_changed_in_hiding_is_not_removed"),
+        ],
+    ),
+    (
+        "DirtyPagesLeft",
+        &[test(
+            "file systems",
+            "changing",
+            "a_store_through_a_mapping_is_noticed_whatever_is_packed",
+        )],
+    ),
+    (
+        "TickIgnored",
+        &[
+            test(
+                "file systems",
+                "changing",
+                "a_change_within_the_tick_of_a_coarse_clock_is_not_missed_by_pack",
+            ),
+            test(
+                "file systems",
+                "changing",
+                "a_change_within_the_tick_of_a_coarse_clock_is_not_missed_by_resume",
+            ),
+        ],
+    ),
     ("BatchOfOne", &[test("costs", "costs", "an_extent_costs_two_operations_in_few_calls")]),
     (
         "CopiedFirst",
