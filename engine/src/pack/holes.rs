@@ -15,6 +15,7 @@
 
 use std::ops::Range;
 
+use crate::codec::is_zero;
 use crate::planted::{self, Bug};
 
 /// Zeroes what lies in none of `runs` in `bytes`, which are the bytes `range` of an extent. The
@@ -34,12 +35,18 @@ pub(super) fn zero(runs: &[Range<usize>], range: &Range<usize>, bytes: &mut [u8]
     bytes[from - range.start..].fill(0);
 }
 
-/// Whether each byte of `bytes` that lies in no run is zero: what [`zero`] has to leave.
+/// Whether each byte of `bytes` that lies in no run is zero: what [`zero`] has to leave. Looks at
+/// the gaps alone, since it is asserted of each chunk.
 pub(super) fn are_zero(runs: &[Range<usize>], range: &Range<usize>, bytes: &[u8]) -> bool {
-    let mut runs = runs.iter().peekable();
-    range.clone().zip(bytes).all(|(at, byte)| {
-        while runs.next_if(|run| run.end <= at).is_some() {}
-        *byte == 0 || runs.peek().is_some_and(|run| run.contains(&at))
+    let starts = runs.iter().map(|run| run.start).chain([range.end]);
+    let mut end = range.start;
+    let ends = [end].into_iter().chain(runs.iter().map(move |run| {
+        end = end.max(run.end);
+        end
+    }));
+    ends.zip(starts).all(|(gap_start, gap_end)| {
+        let gap_end = gap_end.min(range.end);
+        gap_start >= gap_end || is_zero(&bytes[gap_start - range.start..gap_end - range.start])
     })
 }
 
