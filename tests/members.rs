@@ -144,6 +144,42 @@ fn another_file_system_is_left_out_where_asked_for() {
     }
 }
 
+/// Looking at a place of an automounter shows a directory, opening it another: what was mounted
+/// there meanwhile. debugfs has such a place, where tracefs is mounted.
+#[test]
+fn an_automounters_place_is_what_is_mounted_there() {
+    let test = "members::an_automounters_place_is_what_is_mounted_there";
+    let Some(mount) = Mount::new(test, FileSystem::Tmpfs, 1) else { return };
+    let tree = mount.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("beside"), b"").unwrap();
+    let debugfs = Command::new("mount").args(["-t", "debugfs", "d"]).arg(&tree).output().unwrap();
+    let unmount = Unmount(&tree);
+    let place = tree.join("tracing");
+    // Looking by statx, as the standard library does, would have it mounted.
+    if !debugfs.status.success() || !names(&tree).contains(&"tracing".to_owned()) {
+        return skip(test, "debugfs can't be mounted here, or has no tracing");
+    }
+    let out = mount.path().join("out.zst");
+    // All else changes at any time.
+    let args = ["pack", "tree", "-o", "out.zst", "--exclude=[!t]*", "--exclude=tracing/*"];
+    succeed(here(mount.path(), &args).arg("--exclude=t[!r]*"));
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(mounts.contains(place.to_str().unwrap()), "packing mounted nothing: {mounts}");
+    let listed = succeed(ringpack(["ls"]).arg(&out));
+    assert!(String::from_utf8_lossy(&listed).contains("tree/tracing/\n"), "{listed:?}");
+    drop(unmount);
+}
+
+/// Unmounts all that is mounted there.
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-R", "-l"]).arg(self.0).output();
+    }
+}
+
 /// Each member is read without the rest: every chunk but its own is damaged.
 #[test]
 fn a_member_is_read_from_its_own_chunks() {

@@ -19,8 +19,8 @@ use super::{Piece, Xattr};
 
 /// Longest PAX header, in bytes: of a sparse file of version 0.1, a map of some 2,000,000 pieces.
 const PAX_LEN_MAX: u64 = 32 << 20;
-/// Blocks of a map that are held at a time: those of 86,000 pieces in GNU's form.
-const MAP_BLOCKS: u64 = 4096;
+/// Blocks of a map that are held at a time: those of 21,504 pieces in GNU's form.
+const MAP_BLOCKS: u64 = 1024;
 /// The owner of what has none that makes sense: the kernel's own choice for it, nobody.
 const NOBODY: u32 = 65534;
 

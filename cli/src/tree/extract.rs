@@ -24,6 +24,7 @@ use rustix::io::Errno;
 
 use super::place::{Missing, Place, Root};
 use super::xattrs;
+use crate::tar_stream::Xattr;
 use crate::tar_stream::read::{Entry, TarReader};
 
 /// What is restored beside names, bytes, permissions and times.
@@ -265,21 +266,26 @@ impl<'a> Extraction<'a> {
         Ok(unset)
     }
 
-    /// Gives an open file or directory its owner, attributes, permissions and times, in this order:
-    /// a new owner takes capabilities and bits away, and who may not write any more may not set
-    /// attributes either. Returns how many attributes could not be set.
+    /// Gives an open file or directory its owner, attributes, permissions, ACLs and times, in this
+    /// order: a new owner takes capabilities and bits away, and who may not write any more may not
+    /// set attributes either. Returns how many attributes could not be set.
     fn set(&self, file: &File, entry: &Entry) -> rustix::io::Result<u64> {
         let member = &entry.member;
         if self.rights.owners {
             fchown(file, Some(Uid::from_raw(member.uid)), Some(Gid::from_raw(member.gid)))?;
         }
         let mut unset = 0;
-        for xattr in &entry.xattrs {
-            if xattrs::is_restored(&xattr.0, self.rights.permissions) {
-                unset += u64::from(!xattrs::set(file, xattr)?);
-            }
+        let permissions = self.rights.permissions;
+        let restored = |(name, _): &&Xattr| xattrs::is_restored(name, permissions);
+        let is_acl = |(name, _): &&Xattr| xattrs::is_acl(name);
+        for xattr in entry.xattrs.iter().filter(restored).filter(|it| !is_acl(it)) {
+            unset += u64::from(!xattrs::set(file, xattr)?);
         }
         fchmod(file, self.mode(member))?;
+        // An ACL's mask counts more than the group's permissions, which are the same bits.
+        for xattr in entry.xattrs.iter().filter(restored).filter(is_acl) {
+            unset += u64::from(!xattrs::set(file, xattr)?);
+        }
         futimens(file, &times(member))?;
         Ok(unset)
     }
