@@ -507,7 +507,8 @@ fn archive(
     let (reader, mut writer) = std::io::pipe().unwrap();
     std::thread::spawn(move || writer.write_all(&bytes));
     let stream = fs::File::from(OwnedFd::from(reader));
-    Input::Archive(Archive { stream, path: "made up".into(), ending: Box::new(ending) })
+    let (path, compare) = ("made up".into(), None);
+    Input::Archive(Archive { stream, path, ending: Box::new(ending), compare })
 }
 
 /// What is stated falsely, how, and the code that it comes to.

@@ -17,6 +17,8 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const DAMAGED: u8 = 6;
 /// What was salvaged isn't all, or isn't sure to be.
 pub(crate) const SALVAGED_IN_PART: u8 = 16;
+/// The content differs from what it was compared with.
+pub(crate) const DIFFERS: u8 = 17;
 
 /// Stopped, and can be gone on with: `EX_TEMPFAIL` of sysexits.h.
 pub(crate) const SUSPENDED: u8 = 75;
@@ -146,6 +148,7 @@ pub(crate) fn code(kind: ErrorKind) -> u8 {
         ErrorKind::NotResumable => 13,
         ErrorKind::Refused => 14,
         ErrorKind::Unexpected => 15,
+        ErrorKind::Differs => DIFFERS,
         ErrorKind::Suspended => SUSPENDED,
         // As a shell reports a death by SIGPIPE.
         ErrorKind::OutputClosed => 141,

@@ -54,6 +54,7 @@ fn by_kind(kind: ErrorKind) -> Option<&'static str> {
             "ringpack verify tells all that is damaged; restore it from another copy"
         }
         ErrorKind::Output => "ringpack doctor DIR tells what is wrong there",
+        ErrorKind::Differs => "if the source changed since it was packed, pack it again",
         ErrorKind::OutOfRange => "ringpack info tells how long the content is",
         ErrorKind::NotResumable => "pack it anew",
         ErrorKind::Internal => "report it, with the command line",

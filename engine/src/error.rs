@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Refused,
     /// The content has another length or digest than was expected.
     Unexpected,
+    /// The content of a container differs from the source that it was compared with.
+    Differs,
     /// The input is no ringpack container.
     NotAContainer,
     /// A container of a version, or with a feature, that this build doesn't know.

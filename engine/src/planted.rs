@@ -70,6 +70,8 @@ pub enum Bug {
     BatchOfOne,
     /// Each chunk is copied into memory of its own before it is encoded.
     CopiedFirst,
+    /// Content is said to be as its source is, without being compared.
+    SourceUncompared,
 }
 
 /// Whether the bug is planted.

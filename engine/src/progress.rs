@@ -68,6 +68,8 @@ pub enum Phase {
     Working,
     /// The extents are through; what is left is to make all durable and publish it.
     Finishing,
+    /// The container is being compared with its source, before it is published.
+    Checking,
     /// It went well.
     Done,
 }
@@ -181,6 +183,7 @@ impl Progress {
                 0 => Phase::Opening,
                 1 => Phase::Working,
                 2 => Phase::Finishing,
+                3 => Phase::Checking,
                 _ => Phase::Done,
             },
             content_size: counts.content_size.load(Relaxed).checked_sub(1),
@@ -229,6 +232,17 @@ impl Progress {
     pub fn finish(&self, content_size: u64) {
         self.know_size(Some(content_size));
         self.enter(Phase::Finishing);
+    }
+
+    /// The content, of that length, is read once more, to be compared: it is counted from its start
+    /// again.
+    pub fn check(&self, content_size: u64) {
+        self.know_size(Some(content_size));
+        if let Some(counts) = &self.0 {
+            counts.content_bytes.store(0, Relaxed);
+            counts.stored_bytes.store(0, Relaxed);
+        }
+        self.enter(Phase::Checking);
     }
 
     /// The job went well.

@@ -28,5 +28,7 @@ pub const NOT_RESUMABLE: i32 = 13;
 pub const REFUSED: i32 = 14;
 /// The content isn't what was expected.
 pub const UNEXPECTED: i32 = 15;
+/// The content differs from what it was compared with.
+pub const DIFFERS: i32 = 17;
 /// The reader of the output went away.
 pub const CLOSED: i32 = 141;

@@ -7,6 +7,7 @@ pub mod codes;
 pub mod crash;
 pub mod foreign;
 pub mod forge;
+pub mod liar;
 pub mod memory;
 pub mod mount;
 pub mod mutant;

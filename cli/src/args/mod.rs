@@ -56,6 +56,7 @@ Exit codes (with zstd's flags, 0 and 1):
    6  the input is damaged            14  the command of --from-command failed
    7  the output exists already       15  the content isn't what was expected
                                       16  salvaged in part
+                                      17  the content differs from its source
                                       75  stopped; resume goes on from a checkpoint
                                      129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
                                      141  the reader of the output went away";
@@ -130,6 +131,7 @@ pub(crate) enum Command {
   ringpack pack -o db.zst --from-command -- pg_dump db
                                             packs what a command writes, if it ends well
   ringpack pack -19 -T4 /dev/vg/snap -o snap.zst
+  ringpack pack --check disk.img            compares the container with disk.img, then publishes it
 
 A stream's end says nothing of the program before it: if that fails midway, what it wrote until then
 is packed and published. --from-command, --expect-size and --expect-blake3 find that out.")]
@@ -152,6 +154,10 @@ is packed and published. --from-command, --expect-size and --expect-blake3 find 
     #[command(after_help = "Examples:
   ringpack verify disk.img.zst              every byte, by its checksums
   ringpack verify --decode *.zst            decompresses too; the worst code of all
+  ringpack verify --against disk.img disk.img.zst
+                                            compares it with its source, byte by byte
+  ringpack verify --against /srv/data data.tar.zst
+                                            the same of a directory
   ringpack verify --repair-map disk.map disk.img.zst || \\
       ddrescue replica.img.zst disk.img.zst disk.map
                                             fetches what is damaged, and nothing else")]

@@ -36,6 +36,10 @@ pub(crate) struct Pack {
     pub(crate) digest: Digest,
     #[command(flatten)]
     pub(crate) guards: Guards,
+    /// Read the container back and compare it with the input, which is read a second time; publish
+    /// it only if they are the same
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Replace an existing output
     #[arg(short, long)]
     pub(crate) force: bool,

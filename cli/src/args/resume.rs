@@ -19,6 +19,10 @@ pub(crate) struct Resume {
     pub(crate) args: Vec<OsString>,
     #[command(flatten)]
     pub(crate) guards: Guards,
+    /// Read the container back and compare it with the input, which is read a second time; publish
+    /// it only if they are the same
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Replace an output that exists by now
     #[arg(short, long)]
     pub(crate) force: bool,

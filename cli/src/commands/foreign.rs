@@ -13,7 +13,7 @@ use ringpack::{Cancel, ErrorKind, foreign};
 
 use super::report::{How, note, part, sized, warn};
 use super::unpack::Unpacked;
-use super::verify::Verified;
+use super::verify::{Compared, Verified};
 use crate::args::{self, Talk};
 use crate::exit::{self, Failure};
 use crate::job::Job;
@@ -105,7 +105,8 @@ pub(super) fn unpack(
     Ok(report)
 }
 
-/// Checks every frame; whether all are intact.
+/// Checks every frame, and compares the content if there is something to compare it with; the code
+/// that comes of it.
 pub(super) fn verify(
     path: &Path,
     input: Input,
@@ -113,7 +114,8 @@ pub(super) fn verify(
     talk: &Talk,
     cancel: &Cancel,
     job: &mut Job,
-) -> Result<bool, Failure> {
+) -> Result<u8, Failure> {
+    let against = options.against.clone();
     options.progress = job.progress();
     let verified = foreign::verify(&OsDisk, input, &options, cancel);
     job.over();
@@ -125,6 +127,7 @@ pub(super) fn verify(
     for damage in &report.damages {
         message::failure(damage, exit::DAMAGED);
     }
+    let code = Compared::tell(report.comparison.as_ref());
     if talk.json {
         message::json(&Verified {
             course: job.course(),
@@ -135,14 +138,16 @@ pub(super) fn verify(
             file_size: report.file_size,
             chunk_count: report.frames,
             damage_count: report.damage_count,
+            compared: Compared::with(against.as_deref(), report.comparison.as_ref()),
             how: How::without_rings(report.threads, direct_input, None),
         });
     } else if report.damage_count > 1 {
         let (count, frames) = (report.damage_count, report.frames);
         message::error(&format!("{name}: {count} damages in {frames} frames"));
     }
-    if report.damage_count > 0 {
-        return Ok(false);
+    let code = if report.damage_count > 0 { code.max(exit::DAMAGED) } else { code };
+    if code > 0 {
+        return Ok(code);
     }
     warn(&report.warnings, talk);
     note(talk, || {
@@ -151,10 +156,13 @@ pub(super) fn verify(
             0 => String::new(),
             count => format!(", {count} without a checksum"),
         };
-        let summary = format!("{name}: intact, {content} in {frames}{unchecked}");
+        let compared = against.as_deref().map_or_else(String::new, |source| {
+            format!(", compared, the same as {}", source.display())
+        });
+        let summary = format!("{name}: intact, {content} in {frames}{unchecked}{compared}");
         if talk.is_verbose() { format!("{summary}\n{}", how(&report)) } else { summary }
     });
-    Ok(true)
+    Ok(0)
 }
 
 fn how(report: &ForeignReport) -> String {

@@ -4,6 +4,7 @@ mod archive;
 mod bench;
 mod cat;
 mod clean;
+mod compare_tree;
 mod doctor;
 mod extract;
 mod foreign;

@@ -13,6 +13,7 @@ use ringpack::pack::{Input, Output, PackOptions, pack};
 use ringpack::ring::file::Replace;
 use ringpack::ring::os::OsDisk;
 
+use super::compare_tree::Run;
 use super::pack_tree::{self, Tree, Warnings};
 use super::removal::{check_removable, remove_source};
 use super::report::{note_packed, warn};
@@ -125,6 +126,9 @@ struct One<'a> {
 impl One<'_> {
     fn pack(&self, jobs: &Jobs) -> Result<(), Failure> {
         let to_stdout = goes_to_stdout(self.args, self.from.is_stream());
+        if self.args.check {
+            self.refuse_unchecked(to_stdout)?;
+        }
         if to_stdout && self.args.resume {
             let what = "--resume needs an output file: there is nothing to go on with in a pipe";
             return Err(Failure::Usage(what.to_owned()));
@@ -142,6 +146,24 @@ impl One<'_> {
         let result = self.pack_into(output, &target, &mut job);
         job.note_result(&result, self.signals);
         result
+    }
+
+    /// Refuses `--check` of what can't be read a second time, before a command is started.
+    fn refuse_unchecked(&self, to_stdout: bool) -> Result<(), Failure> {
+        let what = match &self.from {
+            _ if to_stdout => {
+                "--check needs an output file: what went to a pipe can't be read back"
+            }
+            Origin::Stdin => {
+                "--check reads the input a second time, and standard input can't be: name a file"
+            }
+            Origin::Command(_) => {
+                "--check reads the input a second time, and a command may write something else \
+                 then: leave --check out"
+            }
+            Origin::Path(_) | Origin::Tree(_) => return Ok(()),
+        };
+        Err(Failure::Usage(what.to_owned()))
     }
 
     fn pack_into(&self, output: Output, target: &Path, job: &mut Job) -> Result<(), Failure> {
@@ -164,6 +186,7 @@ impl One<'_> {
             checkpoints: args.checkpoints.cadence(),
             resume: args.resume,
             expected: args.guards.expected(producer.as_ref(), args.checkpoints.keep_partial),
+            check_content: args.check,
             observer: job.observer(),
             progress: job.progress(),
             io: args.io.mode_of(self.share),
@@ -173,7 +196,15 @@ impl One<'_> {
         };
         let (input, warnings) = match (&self.from, &producer) {
             (Origin::Path(path), _) => (Input::Path((*path).to_owned()), Warnings::default()),
-            (Origin::Tree(tree), _) => tree.input(&args.tree)?,
+            (Origin::Tree(tree), _) => {
+                let check = args.check.then(|| Run {
+                    threads: args.io.threads_of(self.share),
+                    quiet: args.talk.quiet,
+                    cancel: signals.cancel().clone(),
+                    progress: job.progress(),
+                });
+                tree.input(&args.tree, check)?
+            }
             (Origin::Command(_), Some(producer)) => {
                 if let Output::Path(target) = &output {
                     // Not started for nothing.

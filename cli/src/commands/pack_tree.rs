@@ -10,12 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use ringpack::pack::{Archive, Input};
+use ringpack::read::Container;
 use ringpack::{Error, ErrorKind};
 
+use super::compare_tree::{self, Run};
 use crate::args;
 use crate::exit::Failure;
 use crate::names;
 use crate::quoting::quoted_word;
+use crate::tree::compare::{Differences, Rules};
 use crate::tree::select::Patterns;
 use crate::tree::walk::Walk;
 use crate::tree::when;
@@ -27,6 +30,9 @@ pub(super) struct Tree {
     /// Where it is, with neither links nor dots in it.
     canonical: PathBuf,
 }
+
+/// What compares a container with the tree that was packed into it.
+type Compare = Box<dyn FnOnce(&Container) -> ringpack::Result<()> + Send>;
 
 /// What was found on the way, once it was packed.
 pub(super) type Warnings = Arc<Mutex<Vec<String>>>;
@@ -67,9 +73,15 @@ impl Tree {
         Ok(())
     }
 
-    /// Starts to write the tree into a pipe, whose other end is the input.
-    pub(super) fn input(&self, args: &args::PackTree) -> Result<(Input, Warnings), Failure> {
+    /// Starts to write the tree into a pipe, whose other end is the input. `check` is what a
+    /// comparison of the container with the tree runs by, if there is to be one.
+    pub(super) fn input(
+        &self,
+        args: &args::PackTree,
+        check: Option<Run>,
+    ) -> Result<(Input, Warnings), Failure> {
         let walk = self.walk(args)?;
+        let compare = check.map(|run| self.comparison(args, &walk, run)).transpose()?;
         let failed = |error| Failure::Other(format!("cannot start to read the directory: {error}"));
         let (reader, writer) = std::io::pipe().map_err(failed)?;
         let (tell, told) = mpsc::sync_channel(1);
@@ -90,7 +102,35 @@ impl Tree {
             Ok(walked.members)
         });
         let stream = fs::File::from(OwnedFd::from(reader));
-        Ok((Input::Archive(Archive { stream, path: self.root.clone(), ending }), warnings))
+        let path = self.root.clone();
+        Ok((Input::Archive(Archive { stream, path, ending, compare }), warnings))
+    }
+
+    /// What compares the container with the tree.
+    fn comparison(&self, args: &args::PackTree, walk: &Walk, run: Run) -> Result<Compare, Failure> {
+        let rules = Rules {
+            root: self.root.clone(),
+            name: Some(walk.name.clone()),
+            exclude: Patterns::new(&args.exclude).map_err(Failure::Usage)?,
+            one_file_system: walk.one_file_system,
+            content_only: false,
+            all_xattrs: true,
+            mtime: walk.mtime,
+            mtime_max: walk.mtime_max,
+        };
+        Ok(Box::new(move |container| {
+            let Differences { count, described } = compare_tree::compare(container, rules, &run)?;
+            match described.into_iter().next() {
+                None if count == 0 => Ok(()),
+                first => Err(first.map_or_else(
+                    || Error::new(ErrorKind::Differs, format!("{count} files differ")),
+                    |first| match count {
+                        1 => first,
+                        count => first.hint(format!("{count} differences: nothing was published")),
+                    },
+                )),
+            }
+        }))
     }
 
     fn walk(&self, args: &args::PackTree) -> Result<Walk, Failure> {

@@ -30,6 +30,7 @@ struct Packed<'a> {
     chunk_size: u64,
     chunk_count: u64,
     holes: u64,
+    checked: bool,
     resumed_bytes: u64,
     content_crc32c: String,
     blake3: Option<String>,
@@ -89,6 +90,7 @@ pub(super) fn note_packed(
             chunk_size: header.chunk_len(),
             chunk_count: header.chunk_count,
             holes: report.holes,
+            checked: report.checked,
             resumed_bytes: report.resumed.map_or(0, |resumed| resumed.adopted_bytes),
             content_crc32c: format!("{:08x}", header.content_crc32c),
             blake3: header.digest.hex(),
@@ -99,6 +101,9 @@ pub(super) fn note_packed(
         let ratio = percent(header.file_size, header.content_size);
         let (raw, packed) = (human(header.content_size), human(header.file_size));
         let mut text = format!("{input}: {raw} -> {packed}{ratio}, {output}");
+        if report.checked {
+            text += ", compared and the same";
+        }
         if let Some(resumed) = report.resumed {
             text += &format!("\n  {} of it from before", human(resumed.adopted_bytes));
         }

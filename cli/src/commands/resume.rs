@@ -33,6 +33,7 @@ pub(crate) fn run(
         replace: args.force,
         checkpoints: args.checkpoints.cadence(),
         expected: args.guards.expected(producer.as_ref(), args.checkpoints.keep_partial),
+        check_content: args.check,
         observer: job.observer(),
         progress: job.progress(),
         io: args.io.mode(),

@@ -33,6 +33,11 @@ impl Pace {
     /// Takes note of what is seen now.
     pub(super) fn note(&mut self, seen: &Seen) {
         let now = Instant::now();
+        // What is read once more is counted from its start.
+        let is_again = |(_, before): &(_, Seen)| before.content_bytes > seen.content_bytes;
+        if self.lately.back().is_some_and(is_again) {
+            self.lately.clear();
+        }
         // What was taken over from an earlier run came at no pace.
         if let Some((_, first)) = self.lately.front_mut() {
             first.content_bytes = first.content_bytes.max(seen.resumed_bytes);
@@ -61,7 +66,9 @@ impl Pace {
     pub(super) fn left(&self, seen: &Seen) -> Option<Duration> {
         let rest = seen.content_size?.checked_sub(seen.content_bytes)?;
         let seconds = rest as f64 / self.rate();
-        Duration::try_from_secs_f64(seconds).ok().filter(|_| seen.phase == Phase::Working)
+        Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|_| matches!(seen.phase, Phase::Working | Phase::Checking))
     }
 
     /// All of it in words.
@@ -78,6 +85,7 @@ impl Pace {
         match seen.phase {
             Phase::Opening => text = "opening".to_owned(),
             Phase::Finishing => text += ", making it durable",
+            Phase::Checking => text += ", comparing with the source",
             _ => {}
         }
         if let Some(left) = self.left(seen) {

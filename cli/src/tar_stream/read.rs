@@ -7,6 +7,7 @@
 //! doesn't add up. Memory doesn't grow with the stream.
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use ringpack::format::members::TAR_BLOCK as BLOCK;
 use ringpack::members::{Member, MemberKind};
@@ -167,10 +168,23 @@ impl<R: BufRead + Read + Seek> TarReader<R> {
         entry: &Entry,
         sink: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
     ) -> Result<()> {
+        self.bytes_within(entry, &(0..u64::MAX), sink)
+    }
+
+    /// The same of those that lie within a range of the file.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`].
+    pub(crate) fn bytes_within(
+        &mut self,
+        entry: &Entry,
+        range: &Range<u64>,
+        sink: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         let &Member { size, stored, mut data_offset, .. } = &entry.member;
         match &entry.map {
-            None => self.pieces(data_offset, &[(0, size)], sink).map(drop),
-            Some(Map::Short(pieces)) => self.pieces(data_offset, pieces, sink).map(drop),
+            None => self.pieces(data_offset, &[(0, size)], range, sink).map(drop),
+            Some(Map::Short(pieces)) => self.pieces(data_offset, pieces, range, sink).map(drop),
             Some(Map::Long(map, at)) => {
                 let (mut map, mut at) = (map.clone(), *at);
                 let mut check = MapCheck::new(size, stored);
@@ -178,7 +192,7 @@ impl<R: BufRead + Read + Seek> TarReader<R> {
                     self.go_to(at)?;
                     let pieces = self.part_of_map(&mut map, &mut check, u64::MAX)?;
                     at = self.at;
-                    data_offset = self.pieces(data_offset, &pieces, sink)?;
+                    data_offset = self.pieces(data_offset, &pieces, range, sink)?;
                     if map.has_ended() {
                         return Ok(());
                     }
@@ -187,16 +201,21 @@ impl<R: BufRead + Read + Seek> TarReader<R> {
         }
     }
 
-    /// Gives pieces of a file, whose bytes begin at `offset`, and returns where they end.
+    /// Gives what lies within `range` of pieces of a file, whose bytes begin at `offset`, and
+    /// returns where they end.
     fn pieces(
         &mut self,
         mut offset: u64,
         pieces: &[Piece],
+        range: &Range<u64>,
         sink: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
     ) -> Result<u64> {
-        self.go_to(offset)?;
-        for &(mut place, len) in pieces {
-            let mut left = len;
+        for &(start, len) in pieces {
+            let mut place = start.max(range.start);
+            let mut left = (start + len).min(range.end).saturating_sub(place);
+            if left > 0 {
+                self.go_to(offset + (place - start))?;
+            }
             while left > 0 {
                 let held = self.input.fill_buf().map_err(failed)?;
                 let step = (held.len() as u64).min(left);

@@ -3,7 +3,8 @@
 //! ```text
 //! directory ─► walk ─► tar_stream::write ─► pipe ─► (packed as any stream) ; each member told to
 //!                                                   its index
-//! content   ─► tar_stream::read ─► extract ─► place: below the target, whatever names say
+//! content   ─► tar_stream::read ─┬► extract ─► place: below the target, whatever names say
+//!                                └► compare: with the files of a directory
 //! ```
 //!
 //! A tar stream is the content of a container, not its format: nothing here knows more of a
@@ -11,6 +12,7 @@
 //! [`tar_stream`](crate::tar_stream).
 
 mod acl;
+pub(crate) mod compare;
 pub(crate) mod extract;
 mod holes;
 mod place;

@@ -26,7 +26,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, read
 use rustix::io::Errno;
 
 use super::select::Patterns;
-use super::{holes, xattrs};
+use super::{holes, when, xattrs};
 use crate::tar_stream::write::{Beside, TarStream};
 
 /// Bytes of a file read at a time.
@@ -301,15 +301,8 @@ impl<W: io::Write> Walking<'_, W> {
 
     /// A member as its status has it.
     fn described(&self, kind: MemberKind, status: &Stat, path: Vec<u8>) -> Member {
-        let (mut mtime, mut mtime_ns) = (status.st_mtime, status.st_mtime_nsec as u32);
-        if let Some(fixed) = self.walk.mtime {
-            (mtime, mtime_ns) = (fixed, 0);
-        }
-        if let Some(latest) = self.walk.mtime_max
-            && (mtime, mtime_ns) > (latest, 0)
-        {
-            (mtime, mtime_ns) = (latest, 0);
-        }
+        let own = (status.st_mtime, status.st_mtime_nsec as u32);
+        let (mtime, mtime_ns) = when::archived(own, self.walk.mtime, self.walk.mtime_max);
         Member {
             kind,
             path,

@@ -45,6 +45,8 @@ use crate::ring::file::{Attributes, Disk, File, FileKind, Replace, Status};
 use crate::ring::stream::PipeEnd;
 use crate::source::check_unchanged;
 use crate::trace;
+use crate::verify::Comparison;
+use crate::verify::against::Against;
 
 use cut::Cutter;
 use feed::{Feed, Origin};
@@ -88,6 +90,8 @@ pub struct ForeignOptions {
     pub window_bytes_max: u64,
     /// Whether what is no Zstandard file is copied as it is.
     pub pass_through: bool,
+    /// What verifying compares the content with: a file or a block device.
+    pub against: Option<PathBuf>,
     /// Where the job counts how far it is: content and frames' bytes, and no stages.
     pub progress: Progress,
 }
@@ -99,6 +103,7 @@ impl Default for ForeignOptions {
             threads: None,
             window_bytes_max: WINDOW_BYTES_DEFAULT,
             pass_through: false,
+            against: None,
             progress: Progress::default(),
         }
     }
@@ -133,6 +138,9 @@ pub struct ForeignReport {
     pub damages: Vec<Error>,
     /// Number of all damages.
     pub damage_count: u64,
+    /// What the comparison with a source found, where one was asked for. Pieces of content are
+    /// counted as chunks.
+    pub comparison: Option<Comparison>,
 }
 
 /// Restores the content of a Zstandard file that anyone wrote; a container too, if it comes through
@@ -186,8 +194,13 @@ pub fn verify(
     trace::job("verify", &name, || {
         let shared = Shared::watched(cancel, &options.progress);
         let opened = Opened::open(disk, input, &shared).map_err(|error| error.at(&name))?;
-        let run = run(disk, &opened, &Sink::Nowhere, options, &shared, true);
+        let against = options.against.as_deref().map(|path| Against::open(disk, path));
+        let against = against.transpose()?;
+        let sink = against.as_ref().map_or(Sink::Nowhere, Sink::Compared);
+        let run = run(disk, &opened, &sink, options, &shared, true);
         let mut report = run.map_err(|error| error.at(&name))?;
+        let end = |against: &Against| against.end(report.content_size, Some(&name));
+        report.comparison = against.as_ref().map(end).transpose()?;
         report.damages = std::mem::take(&mut report.damages)
             .into_iter()
             .map(|damage| damage.at(&name))

@@ -11,6 +11,7 @@ use crate::limits::HOLE_BYTES_MIN;
 use crate::ring::file::File;
 use crate::ring::stream::PipeEnd;
 use crate::ring::whole::write_all;
+use crate::verify::against::Against;
 
 /// Where content goes.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) enum Sink<'a> {
     File(&'a Arc<dyn File>),
     /// In order.
     Pipe(&'a PipeEnd),
+    /// Nowhere: it is compared with what a source has at its position.
+    Compared(&'a Against),
     /// Nowhere: it was only to be decoded.
     Nowhere,
 }
@@ -40,6 +43,7 @@ impl Sink<'_> {
                 Ok(())
             }
             Self::Pipe(pipe) => write(pipe, content),
+            Self::Compared(source) => source.compare(content, offset, None, &mut Vec::new()),
             Self::Nowhere => Ok(()),
         }
     }

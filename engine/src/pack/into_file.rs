@@ -147,6 +147,8 @@ impl Job<'_> {
         };
         let finished = finish
             .into_file(partial.file(), &self.attributes())
+            // PC1: not by its final name before it was compared.
+            .and_then(|header| self.check_content(&partial, content_size).map(|()| header))
             // The last moment at which the job can still be stopped.
             .and_then(|header| self.shared.check().map(|()| header));
         let header = match finished {
@@ -243,7 +245,7 @@ impl Job<'_> {
                 self.resumes || self.options.expected.keep
             }
             // What was packed is of no state that the input ever had.
-            ErrorKind::InputChanged => false,
+            ErrorKind::InputChanged | ErrorKind::Differs => false,
             _ => true,
         }
     }

@@ -3,12 +3,13 @@
 //! ```text
 //! open source ─► create partial, header OPEN ─► workers: claim, read, encode, place, write
 //!                                                  └─► coordinator: spool records, allocate ahead
-//! ─► source unchanged? content as expected? ─► finalize ─► publish
+//! ─► source unchanged? content as expected? ─► finalize ─► [compare with the source] ─► publish
 //! ```
 //!
 //! Nothing here decides a byte of output by anything but the content and the options: not the
 //! number of cores, nor the backend, nor who finished first.
 
+mod check;
 mod expected;
 mod holes;
 mod into_file;
@@ -46,6 +47,7 @@ use crate::trace;
 use crate::units::ExtentNumber;
 
 use crate::known::Known;
+use crate::read::Container;
 use task::{Event, PackTask, Supply, Work, Written};
 
 pub use crate::codec::Codec;
@@ -94,6 +96,9 @@ pub struct Archive {
     /// Asked once the stream ended, before anything is finished: the archive's members, or why it
     /// isn't whole, and nothing is published.
     pub ending: Box<dyn FnOnce() -> Result<MemberList> + Send>,
+    /// Asked, if [`PackOptions::check_content`] says so, whether the finished container holds what
+    /// the archive was made from. An error keeps it from being published.
+    pub compare: Option<Box<dyn FnOnce(&Container) -> Result<()> + Send>>,
 }
 
 impl fmt::Debug for Archive {
@@ -162,6 +167,8 @@ pub struct PackReport {
     pub direct_output: Option<bool>,
     /// Bytes of holes that were not read.
     pub holes: u64,
+    /// Whether the container was compared with its source before it was published.
+    pub checked: bool,
     /// What was gone on from, where an interrupted run was.
     pub resumed: Option<Resumed>,
     /// Counts and tier.
@@ -223,6 +230,8 @@ pub fn pack_scheduled(
     let shared = Shared::watched(cancel, &options.progress);
     let (stream_path, name) = (stream_path(&input), input.name());
     let source = open_input(disk, input, options, &shared)?;
+    let to_file = matches!(output, Output::Path(_));
+    check::refuse_streams(options, &source, to_file).map_err(|error| error.at(&name))?;
     let job = Job::new(disk, source, stream_path, options, schedule, shared);
     match output {
         Output::Path(path) => {
@@ -270,11 +279,18 @@ enum Opened {
     Positional(Positional),
     /// Standard input may be a regular file, which can change like any other.
     Stream(PipeEnd, Option<Watched>),
-    /// Its end is taken when it is asked for its members.
-    Archive(PipeEnd, Mutex<Option<Ending>>),
+    Archive(PipeEnd, Ends),
+}
+
+/// What an archive is asked when it ended; each is taken when it is asked.
+struct Ends {
+    ending: Mutex<Option<Ending>>,
+    compare: Mutex<Option<Compare>>,
+    can_compare: bool,
 }
 
 type Ending = Box<dyn FnOnce() -> Result<MemberList> + Send>;
+type Compare = Box<dyn FnOnce(&Container) -> Result<()> + Send>;
 
 impl Opened {
     /// The pipe, of what can only be read in order.
@@ -319,9 +335,11 @@ fn open_input(
             let watched = Watched::of(&file)?;
             Ok(Opened::Stream(PipeEnd::new(file, shared.stop()).map_err(failed)?, watched))
         }
-        Input::Archive(Archive { stream, ending, .. }) => {
+        Input::Archive(Archive { stream, ending, compare, .. }) => {
             let pipe = PipeEnd::new(stream, shared.stop()).map_err(failed)?;
-            Ok(Opened::Archive(pipe, Mutex::new(Some(ending))))
+            let can_compare = compare.is_some();
+            let (ending, compare) = (Mutex::new(Some(ending)), Mutex::new(compare));
+            Ok(Opened::Archive(pipe, Ends { ending, compare, can_compare }))
         }
         Input::Path(path) => match Source::open(disk, &path, options.direct)? {
             Source::Positional(source) => {
@@ -470,14 +488,14 @@ impl<'a> Job<'a> {
     /// Asks an archive that ended for its members, and looks whether a file that was read as a
     /// stream changed meanwhile.
     fn check_end(&self) -> Result<()> {
-        let ending = match &self.source {
-            Opened::Archive(_, ending) => ending,
+        let ends = match &self.source {
+            Opened::Archive(_, ends) => ends,
             Opened::Stream(_, Some(Watched { file, opened })) => {
                 return source::check_unchanged(file.as_ref(), opened);
             }
             Opened::Stream(..) | Opened::Positional(_) => return Ok(()),
         };
-        if let Some(ending) = taken(ending) {
+        if let Some(ending) = taken(&ends.ending) {
             let encoded = ending()?.encoded()?;
             *self.members.lock().unwrap_or_else(PoisonError::into_inner) = encoded;
         }
@@ -562,7 +580,8 @@ impl<'a> Job<'a> {
         }
         let source = self.is_regular().map(|source| *source.status());
         self.shared.progress().done();
-        PackReport { header, source, direct_input, direct_output, holes, resumed: None, run }
+        let (checked, resumed) = (self.options.check_content, None);
+        PackReport { header, source, direct_input, direct_output, holes, checked, resumed, run }
     }
 
     fn is_regular(&self) -> Option<&Positional> {

@@ -52,6 +52,9 @@ pub struct PackOptions {
     pub resume: bool,
     /// What must hold of the content, or nothing is published.
     pub expected: Expected,
+    /// Whether the finished container is read back and compared with the input, which is read a
+    /// second time, before it is published. Neither may be a stream.
+    pub check_content: bool,
     /// Who is told of checkpoints.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
@@ -80,6 +83,7 @@ impl Default for PackOptions {
             checkpoints: Some(Cadence::default()),
             resume: false,
             expected: Expected::default(),
+            check_content: false,
             observer: Observer::default(),
             progress: Progress::default(),
             io: IoMode::Auto,

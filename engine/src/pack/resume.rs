@@ -55,6 +55,8 @@ pub struct ResumeOptions {
     pub checkpoints: Option<Cadence>,
     /// What must hold of the content, or nothing is published.
     pub expected: Expected,
+    /// As [`PackOptions::check_content`].
+    pub check_content: bool,
     /// Who is told of checkpoints.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub observer: Observer,
@@ -77,6 +79,7 @@ impl Default for ResumeOptions {
             replace,
             checkpoints,
             expected,
+            check_content,
             observer,
             progress,
             io,
@@ -89,6 +92,7 @@ impl Default for ResumeOptions {
             replace,
             checkpoints,
             expected,
+            check_content,
             observer,
             progress,
             io,
@@ -156,6 +160,7 @@ pub fn resume_scheduled(
     let input = input(open)?;
     let (stream_path, name) = (super::stream_path(&input), input.name());
     let source = open_input(disk, input, &pack_options, &shared)?;
+    super::check::refuse_streams(&pack_options, &source, true).map_err(|error| error.at(&name))?;
     let options = &pack_options;
     let mut job = Job::new(disk, source, stream_path, options, schedule, shared);
     let report = job.go_on(interrupted).map_err(|error| named(error, &name, Some(target)))?;
@@ -189,6 +194,7 @@ fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
         replace,
         checkpoints,
         expected,
+        check_content,
         observer,
         progress,
         io,
@@ -207,6 +213,7 @@ fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
         checkpoints,
         resume: true,
         expected,
+        check_content,
         observer,
         progress,
         io,

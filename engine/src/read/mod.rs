@@ -125,6 +125,14 @@ impl OnDisk {
     /// As [`Container::open`].
     pub(crate) fn open(disk: &dyn Disk, path: &Path, direct: bool) -> Result<Self> {
         let (file, status) = open_anywhere(disk, path, direct)?;
+        Self::of(file, status, path)
+    }
+
+    /// The container that an open file is, called by that path.
+    ///
+    /// # Errors
+    /// As [`Container::open`].
+    pub(crate) fn of(file: Arc<dyn File>, status: Status, path: &Path) -> Result<Self> {
         let source = DiskFile { file: Arc::clone(&file), len: status.len };
         let container = Container::of(Arc::new(source), Some(path.to_owned()))?;
         Ok(Self { container, file, status })

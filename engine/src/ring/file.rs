@@ -167,6 +167,9 @@ pub trait File: Send + Sync + fmt::Debug {
     /// As `posix_fadvise`.
     fn drop_cache(&self) -> io::Result<()>;
 
+    /// Says that a range will be read through the page cache soon. The kernel takes it for advice.
+    fn will_read(&self, _offset: u64, _len: u64) {}
+
     /// Writes `bytes` at `offset`; may write less.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -167,6 +168,18 @@ impl File for OsFile {
 
     fn drop_cache(&self) -> io::Result<()> {
         Ok(rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        use rustix::fs::{Advice, fadvise};
+        // One call starts no more than the device's read-ahead, of which this is the default.
+        const STEP_BYTES: u64 = 128 << 10;
+        for from in (offset..offset.saturating_add(len)).step_by(STEP_BYTES as usize) {
+            let len = NonZero::new(STEP_BYTES.min(offset + len - from));
+            if fadvise(&self.0, from, len, Advice::WillNeed).is_err() {
+                return;
+            }
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

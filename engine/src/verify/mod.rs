@@ -2,22 +2,26 @@
 //!
 //! The checksums of the frames make this a scrub that decodes nothing; `decode` decodes every chunk
 //! as well. Damage doesn't end it, nor does a sector that can't be read: every damaged chunk is
-//! found and named.
+//! found and named. What is decoded can be compared with the source it was packed from
+//! ([`against`](VerifyOptions::against)).
 //!
 //! # Invariants
 //! - X1: every byte of the file is compared with a checksum, with another structure, or with the
 //!   one value it can have.
 
+pub(crate) mod against;
 mod check;
 pub mod reader;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
+pub use against::Comparison;
 pub use reader::Findings;
 
+use against::Against;
 use check::{Check, Damages};
 
 use crate::buffer::Buffer;
@@ -50,6 +54,9 @@ pub const DAMAGES_MAX: usize = 1000;
 pub struct VerifyOptions {
     /// Whether to decode every chunk too.
     pub decode: bool,
+    /// The file or block device to compare the content with, byte by byte; every chunk is decoded
+    /// then.
+    pub against: Option<PathBuf>,
     /// Which backend to use.
     pub io: IoMode,
     /// Worker threads; as many as the process has cores where `None`.
@@ -63,8 +70,14 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        let progress = Progress::default();
-        Self { decode: false, io: IoMode::Auto, threads: None, direct: true, progress }
+        Self {
+            decode: false,
+            against: None,
+            io: IoMode::Auto,
+            threads: None,
+            direct: true,
+            progress: Progress::default(),
+        }
     }
 }
 
@@ -98,6 +111,8 @@ pub struct VerifyReport {
     pub damages: Vec<Error>,
     /// Number of all damages.
     pub damage_count: u64,
+    /// What the comparison with a source found, where one was asked for.
+    pub comparison: Option<Comparison>,
     /// Whether the container was read past the page cache.
     pub direct: bool,
     /// Counts and tier.
@@ -108,7 +123,7 @@ pub struct VerifyReport {
 ///
 /// # Errors
 /// As [`Container::open`] where header, index or seek table are damaged, and `Input` where the file
-/// can't be read.
+/// can't be read. `Input` and `InputChanged` of what it is compared with.
 pub fn verify(
     disk: &dyn Disk,
     input: &Path,
@@ -132,61 +147,95 @@ pub fn verify_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<VerifyReport> {
-    let OnDisk { container, file, .. } = OnDisk::open(disk, input, options.direct)?;
-    container.check_sums()?;
+    let opened = OnDisk::open(disk, input, options.direct)?;
+    let against = options.against.as_deref().map(|path| Against::open(disk, path)).transpose()?;
     let shared = Shared::watched(cancel, &options.progress);
-    let work = Work { container: &container, next: AtomicU64::new(0) };
-    let geometry = container.geometry();
-    let header = container.header();
-    let extents = container.extent_count();
-    // No more and no longer buffers than the container has use for.
-    let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
-    let input_len = geometry.extent_len_max().min(header.data_end) as usize;
-    let chunk_len = geometry.chunk_len().min(header.content_size) as usize;
-    let schedule = schedule.at_most(extents);
-    let crew = Crew {
-        disk,
-        io: options.io,
-        schedule: &schedule,
-        files: vec![Arc::clone(&file)],
-        inputs: (depth, input_len),
-        // Decoded chunks are looked at one at a time and written nowhere.
-        outputs: (1, if options.decode { chunk_len } else { limits::ALIGN }),
-        shared: Arc::clone(&shared),
-    };
-    let (channel, receiver) = Channel::new(schedule.workers());
-    let mut damages = Damages::default();
-    let progress = &options.progress;
-    progress.begin(Some(header.content_size), 0);
-    let run = crew.run(
-        || {
-            let check = Check::new(&container, options.decode);
-            VerifyTask { work: &work, shared: &shared, check, found: channel.sender() }
-        },
-        &receiver,
-        &mut |damage| {
-            damages.note(damage);
-            Ok(())
-        },
-    )?;
-    progress.finish(header.content_size);
-    // X1: header, index and table were compared when the container was opened, the extents by the
-    // workers; this is what is left.
-    damages.of(container.check_rest())?;
-    progress.done();
-    Ok(VerifyReport {
-        content_size: container.header().content_size,
-        file_size: container.header().file_size,
-        chunk_count: container.header().chunk_count,
-        damage_count: damages.count,
-        damages: damages.sorted(),
-        direct: file.is_direct(),
-        run,
-    })
+    let size = opened.container.header().content_size;
+    options.progress.begin(Some(size), 0);
+    let job = Verifying { disk, io: options.io, schedule, shared: &shared };
+    let report = job.run(&opened, options.decode, against.as_ref())?;
+    options.progress.done();
+    Ok(report)
+}
+
+/// What verifying an open container takes.
+pub(crate) struct Verifying<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) io: IoMode,
+    pub(crate) schedule: &'a Schedule,
+    pub(crate) shared: &'a Arc<Shared>,
+}
+
+impl Verifying<'_> {
+    /// Verifies it; `against` is what its content is compared with.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub(crate) fn run(
+        &self,
+        opened: &OnDisk,
+        decode: bool,
+        against: Option<&Against>,
+    ) -> Result<VerifyReport> {
+        let OnDisk { container, file, .. } = opened;
+        container.check_sums()?;
+        let work = Work { container, against, next: AtomicU64::new(0) };
+        let decode = decode || against.is_some();
+        let geometry = container.geometry();
+        let header = container.header();
+        let extents = container.extent_count();
+        // No more and no longer buffers than the container has use for.
+        let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
+        let input_len = geometry.extent_len_max().min(header.data_end) as usize;
+        let chunk_len = geometry.chunk_len().min(header.content_size) as usize;
+        let schedule = self.schedule.at_most(extents);
+        let crew = Crew {
+            disk: self.disk,
+            io: self.io,
+            schedule: &schedule,
+            files: vec![Arc::clone(file)],
+            inputs: (depth, input_len),
+            // Decoded chunks are looked at one at a time and written nowhere.
+            outputs: (1, if decode { chunk_len } else { limits::ALIGN }),
+            shared: Arc::clone(self.shared),
+        };
+        let (channel, receiver) = Channel::new(schedule.workers());
+        let mut damages = Damages::default();
+        let run = crew.run(
+            || VerifyTask {
+                work: &work,
+                shared: self.shared,
+                check: Check::new(container, decode),
+                piece: Vec::new(),
+                found: channel.sender(),
+            },
+            &receiver,
+            &mut |damage| {
+                damages.note(damage);
+                Ok(())
+            },
+        )?;
+        self.shared.progress().finish(header.content_size);
+        // X1: header, index and table were compared when the container was opened, the extents by
+        // the workers; this is what is left.
+        damages.of(container.check_rest())?;
+        let end = |against: &Against| against.end(header.content_size, container.path());
+        Ok(VerifyReport {
+            content_size: header.content_size,
+            file_size: header.file_size,
+            chunk_count: header.chunk_count,
+            damage_count: damages.count,
+            damages: damages.sorted(),
+            comparison: against.map(end).transpose()?,
+            direct: file.is_direct(),
+            run,
+        })
+    }
 }
 
 struct Work<'a> {
     container: &'a Container,
+    against: Option<&'a Against>,
     next: AtomicU64,
 }
 
@@ -194,6 +243,8 @@ struct VerifyTask<'a> {
     work: &'a Work<'a>,
     shared: &'a Shared,
     check: Check<'a>,
+    /// Memory for what is compared.
+    piece: Vec<u8>,
     found: Sender<Error>,
 }
 
@@ -206,6 +257,15 @@ impl VerifyTask<'_> {
         let content_bytes = entries.iter().map(|entry| u64::from(entry.raw_len)).sum();
         let end = container.span_end(chunks.end - 1);
         self.shared.progress().extent(content_bytes, end - entries[0].offset);
+    }
+
+    /// Compares a chunk, which `chunk` begins with, with the source, if there is one.
+    fn compare(&mut self, sequence: u64, chunk: &[u8]) -> Result<()> {
+        let Some(against) = self.work.against else { return Ok(()) };
+        let container = self.work.container;
+        let content = &chunk[..container.index().entries[sequence as usize].raw_len as usize];
+        let offset = sequence * container.header().chunk_len();
+        against.compare(content, offset, Some(sequence), &mut self.piece)
     }
 
     fn note(&self, damage: Error) -> Result<()> {
@@ -227,6 +287,10 @@ impl Task for VerifyTask<'_> {
         let start = container.index().entries[chunks.start as usize].offset;
         // To the start of the next extent: the pad is compared as well.
         let len = (container.span_end(chunks.end - 1) - start) as usize;
+        if let Some(against) = self.work.against {
+            let chunk_len = container.header().chunk_len();
+            against.expect(chunks.start * chunk_len, (chunks.end - chunks.start) * chunk_len);
+        }
         Ok(Claim::Unit(number, Input::Read(FileSlot(0), vec![Span::exact(start, 0, len)])))
     }
 
@@ -247,7 +311,10 @@ impl Task for VerifyTask<'_> {
                 &input[(from - start) as usize..(container.span_end(sequence) - start) as usize];
             match self.check.chunk(sequence, bytes, output) {
                 Err(damage) if damage.kind() == ErrorKind::Damaged => self.note(damage)?,
-                result => result?,
+                result => {
+                    result?;
+                    self.compare(sequence, output)?;
+                }
             }
         }
         Ok(())

@@ -83,6 +83,7 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
             unit("pack::holes::tests::ho1_every_layout_and_every_chunk_is_as_the_model_has_it"),
             test("files", "sparse", "any_layout_comes_back_as_the_source_has_it"),
             test("images", "sparse", "an_ext4_image"),
+            test("comparison", "compare", "pc1_a_sparse_file_is_published_only_as_it_is"),
         ],
     ),
     (
@@ -117,6 +118,13 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
                 "changing",
                 "a_change_within_the_tick_of_a_coarse_clock_is_not_missed_by_resume",
             ),
+        ],
+    ),
+    (
+        "SourceUncompared",
+        &[
+            test("comparison", "compare", "pc1_what_was_read_wrongly_is_not_published"),
+            test("comparison", "compare", "ag1_a_hole_is_compared_as_what_it_reads_as"),
         ],
     ),
     ("BatchOfOne", &[test("costs", "costs", "an_extent_costs_two_operations_in_few_calls")]),

@@ -34,7 +34,8 @@ const ORDER: &[&[&str]] = &[
     &["pipeline"],
     &["known"],
     &["read"],
-    &["pack", "write", "unpack", "verify", "salvage", "foreign"],
+    &["verify"],
+    &["pack", "write", "unpack", "salvage", "foreign"],
     &["aio", "bench", "doctor"],
 ];
 
