@@ -30,6 +30,9 @@ pub const INDEX_PAYLOAD_BYTES_MAX: u64 = 1 << 30;
 /// Most entries a seek table may have (`ZSTD_SEEKABLE_MAXFRAMES` of the seekable format).
 pub const SEEK_TABLE_ENTRIES_MAX: u64 = 1 << 27;
 
+/// Most content that a file can hold: offsets of files are signed.
+pub const CONTENT_BYTES_MAX: u64 = i64::MAX as u64;
+
 /// Largest window a frame may ask of its decoder, as a power of two (RFC 8878 recommends that
 /// decoders support at least 2^23; `zstd -d` accepts 2^27 without a flag).
 pub const WINDOW_LOG_MAX: u32 = 27;

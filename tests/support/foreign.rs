@@ -73,3 +73,16 @@ pub fn seekable(content: &[u8], len: usize, shape: Shape, checksums: bool) -> Ve
     bytes.extend(seek_table(&entries, checksums));
     bytes
 }
+
+/// A frame of one raw block that holds `content` and states `size` in eight bytes, whatever that
+/// is; with a window of that descriptor (RFC 8878, 3.1.1.1.2), or else in a single segment.
+#[must_use]
+pub fn stating(size: u64, window: Option<u8>, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x28, 0xB5, 0x2F, 0xFD, if window.is_some() { 0xC0 } else { 0xE0 }];
+    bytes.extend(window);
+    bytes.extend(size.to_le_bytes());
+    let block = (content.len() as u32) << 3 | 1;
+    bytes.extend(&block.to_le_bytes()[..3]);
+    bytes.extend(content);
+    bytes
+}

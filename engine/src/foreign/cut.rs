@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::decode::FrameDecoder;
 use super::feed::{Feed, Hop, Look, Origin};
-use super::measure::{Place, Start, cut_short, length, start};
+use super::measure::{Place, Start, cut_short, length, start, with_content};
 use super::own::Own;
 use super::table::{Entry, Held, Table};
 use super::withhold;
@@ -20,9 +20,6 @@ use crate::format::seek_table::TABLE_MAGIC;
 use crate::format::zstd::ContentFront;
 use crate::pipeline::Shared;
 use crate::ring::file::Disk;
-
-/// Most content that a file can hold.
-const CONTENT_BYTES_MAX: u64 = i64::MAX as u64;
 
 /// The cutter.
 pub(super) struct Cutter<'a, 'c, 'scope, 'env> {
@@ -295,11 +292,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
     }
 
     fn add_content(&mut self, size: u64) -> Result<()> {
-        let sum = self.report.content_size.checked_add(size);
-        match sum.filter(|&sum| sum <= CONTENT_BYTES_MAX) {
-            Some(sum) => self.report.content_size = sum,
-            None => return Err(self.place.damaged("with it, more is stated than a file can hold")),
-        }
+        self.report.content_size = with_content(self.place, self.report.content_size, size)?;
         Ok(())
     }
 

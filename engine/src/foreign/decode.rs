@@ -36,7 +36,7 @@ impl FrameDecoder {
     pub(super) fn new(window_max: u64) -> Result<Self> {
         let out_of_memory = || Error::new(ErrorKind::Output, "libzstd is out of memory");
         let mut context = DCtx::try_create().ok_or_else(out_of_memory)?;
-        let log = window_max.next_power_of_two().ilog2().clamp(10, 31);
+        let log = log2_ceil(window_max).clamp(10, 31);
         context.set_parameter(DParameter::WindowLogMax(log)).map_err(|_| out_of_memory())?;
         Ok(Self { context, window_max, piece: Vec::new() })
     }
@@ -72,7 +72,7 @@ impl FrameDecoder {
         if front.window > self.window_max {
             let (window, most) = (front.window.div_ceil(1 << 20), self.window_max >> 20);
             let what = format!("it needs a window of {window} MiB, where {most} MiB are allowed");
-            let log = front.window.next_power_of_two().ilog2();
+            let log = log2_ceil(front.window);
             let hint = match log {
                 ..=31 => format!("allow it with --long={log} or --memory={window}MiB"),
                 _ => "no decoder has as much".to_owned(),
@@ -112,5 +112,33 @@ impl FrameDecoder {
         }
         let len = at - place.offset;
         Ok(Decoded { len, content_size, xxh64_low: hash.finish() as u32 })
+    }
+}
+
+/// The logarithm of the least power of two that is no less than `bytes`, which may be one that 64
+/// bits can't hold.
+fn log2_ceil(bytes: u64) -> u32 {
+    u64::BITS - bytes.saturating_sub(1).leading_zeros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logarithm_of_any_size() {
+        for (bytes, log) in [
+            (0, 0),
+            (1, 0),
+            (2, 1),
+            (3, 2),
+            (1 << 27, 27),
+            ((1 << 27) + 1, 28),
+            (1 << 63, 63),
+            ((1 << 63) + 1, 64),
+            (u64::MAX, 64),
+        ] {
+            assert_eq!(log2_ceil(bytes), log, "{bytes}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 use super::feed::Look;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::zstd::{self, ContentFront, FRONT_LEN_MAX, Front};
+use crate::limits::CONTENT_BYTES_MAX;
 
 /// A place in the file: the number of the frame there, of those to be passed over as well, and its
 /// offset.
@@ -100,6 +101,15 @@ pub(super) fn length(
         [] => Err(cut_short(place)),
         _ => Ok(Some(len)),
     }
+}
+
+/// Bytes of content up to the end of the frame at `place`, which holds `size` after `before`.
+///
+/// # Errors
+/// `Damaged` where no file can hold as much.
+pub(super) fn with_content(place: Place, before: u64, size: u64) -> Result<u64> {
+    let sum = before.checked_add(size).filter(|&sum| sum <= CONTENT_BYTES_MAX);
+    sum.ok_or_else(|| place.damaged("with it, more is stated than a file can hold"))
 }
 
 /// That the file ends within the frame at `place`.

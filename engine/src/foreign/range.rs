@@ -14,7 +14,7 @@ use super::ForeignOptions;
 use super::decode::FrameDecoder;
 use super::feed::{Feed, Hop, Origin};
 use super::list::open;
-use super::measure::{Place, Start, cut_short, length, start};
+use super::measure::{Place, Start, cut_short, length, start, with_content};
 use super::own;
 use super::table::Table;
 use super::withhold;
@@ -98,7 +98,8 @@ impl Reading<'_> {
             self.check()?;
             let (end, content) =
                 (place.offset + entry.compressed, self.content + entry.decompressed);
-            if content <= self.wanted.start && self.bears_out(place, end, entry.decompressed)? {
+            let is_before = self.content < self.wanted.start && content <= self.wanted.start;
+            if is_before && self.bears_out(place, end, entry.decompressed)? {
                 // Its frames count as one here: the table has no numbers for them.
                 place = Place { number: place.number + 1, offset: end };
                 self.content = content;
@@ -150,11 +151,12 @@ impl Reading<'_> {
         place: Place,
         front: &ContentFront,
     ) -> Result<u64> {
-        if let Some(size) = front.content_size
-            && let Some(end) = self.content.checked_add(size)
-            && end <= self.wanted.start
+        // A frame at the range's start that states no content may hold some: it is decoded.
+        if self.content < self.wanted.start
+            && let Some(size) = front.content_size
+            && self.content.checked_add(size).is_some_and(|end| end <= self.wanted.start)
         {
-            self.content = end;
+            self.content = with_content(place, self.content, size)?;
             let len = length(hop, place, front, u64::MAX)?;
             return Ok(len.expect("no frame is longer than any"));
         }
@@ -173,7 +175,7 @@ impl Reading<'_> {
         };
         let (decoder, feed) = (&mut self.decoder, &mut self.feed);
         let decoded = withhold::checked(self.disk, decoder, feed, place, front, trimmed)?;
-        self.content += decoded.content_size;
+        self.content = with_content(place, self.content, decoded.content_size)?;
         Ok(decoded.len)
     }
 

@@ -21,7 +21,8 @@ use super::header::{Digest, Header, PlacementKind, State};
 use super::index::{self, Entry, Index};
 use super::{Decoded, FormatError, members, seek_table};
 use crate::limits::{
-    ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, EXTENT_RAW_BYTES, HEADER_LEN, SEEK_TABLE_ENTRIES_MAX,
+    ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, CONTENT_BYTES_MAX, EXTENT_RAW_BYTES, HEADER_LEN,
+    SEEK_TABLE_ENTRIES_MAX,
 };
 use crate::units::{align_up, checked_align_up};
 
@@ -238,6 +239,9 @@ pub fn check_header(header: &Header, file_size: u64) -> Decoded<Tail> {
     // Buffers are as long as an extent, so no header may make them longer than a writer's.
     if geometry.extent_raw_len() > EXTENT_RAW_BYTES.max(geometry.chunk_len()) {
         return damaged("the header states too long an extent");
+    }
+    if header.content_size > CONTENT_BYTES_MAX {
+        return damaged("the header states more content than a file can hold");
     }
     if header.chunk_count != geometry.chunk_count(header.content_size) {
         return damaged("the header's content size and number of chunks don't agree");

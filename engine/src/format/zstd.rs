@@ -94,16 +94,11 @@ fn content_front(rest: &[u8]) -> Front {
         Some((window, take(dictionary_len)?, take(size_len)?))
     })();
     let Some((window, dictionary, size)) = fields else { return Front::Short };
-    let content_size = match size_len {
-        0 => None,
-        2 => Some(size + 256),
-        _ => Some(size),
-    };
     let base = 1u64 << (10 + (window >> 3));
-    let window = match content_size {
-        Some(size) if single_segment => size,
-        _ => base + base / 8 * (window & 7),
-    };
+    let size = if size_len == 2 { size + 256 } else { size };
+    let window = if single_segment { size } else { base + base / 8 * (window & 7) };
+    // To libzstd, the largest number of all says that the size isn't known.
+    let content_size = Some(size).filter(|&size| size_len > 0 && size != u64::MAX);
     Front::Content(ContentFront {
         len: len as u64,
         content_size,

@@ -24,7 +24,9 @@ use crate::checksum;
 use crate::format::header::{Header, PlacementKind, State};
 use crate::format::index::chunks_per_frame_max;
 use crate::format::layout::{self, Geometry};
-use crate::limits::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, HEADER_LEN, SEEK_TABLE_ENTRIES_MAX};
+use crate::limits::{
+    CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, CONTENT_BYTES_MAX, HEADER_LEN, SEEK_TABLE_ENTRIES_MAX,
+};
 use crate::units::{FileOffset, Sequence};
 
 /// A frame in its place in the content.
@@ -238,7 +240,8 @@ impl<'a> Planner<'a> {
         let raw_len = u64::from(self.survey.frames[frame].raw_len);
         let Some(start) = sequence.checked_mul(chunk_len) else { return false };
         let is_empty = raw_len == 0 && sequence > 0;
-        if raw_len > chunk_len || is_empty || self.pieces.contains_key(&start) {
+        let fits_a_file = start.checked_add(raw_len).is_some_and(|end| end <= CONTENT_BYTES_MAX);
+        if raw_len > chunk_len || is_empty || !fits_a_file || self.pieces.contains_key(&start) {
             return false;
         }
         if let Some(len) = self.known_len
@@ -412,7 +415,8 @@ impl<'a> Planner<'a> {
         let named = self.corroborated_hints().find(|hint| hint.sequence == last);
         let raw_len = named.map(|hint| u64::from(hint.entry.raw_len));
         let before = last.checked_mul(chunk_len);
-        self.known_len = before.zip(raw_len).and_then(|(before, len)| before.checked_add(len));
+        let len = before.zip(raw_len).and_then(|(before, len)| before.checked_add(len));
+        self.known_len = len.filter(|&len| len <= CONTENT_BYTES_MAX);
     }
 
     /// The content's length as a seek table sums it up, where the table fits the file.

@@ -18,6 +18,7 @@ use crate::checksum::{Whole, crc32c};
 use crate::commit::{Partial, Target};
 use crate::damage::{Condition, Damage, Map};
 use crate::error::{Error, ErrorKind, Result};
+use crate::escape::shown;
 use crate::format::frame::{self, is_pad, store_len};
 use crate::format::header::{Digest, Header, PlacementKind, State};
 use crate::format::layout::{Geometry, Tail};
@@ -77,7 +78,7 @@ pub fn repair_map(
         let map = Map::new(file_len, known);
         let damages = container_damages(&survey, &plan, &map);
         let mut notes = vec![
-            format!("of the container {}", input.display()),
+            format!("of the container {}", shown(input)),
             format!("its length is {:#x}", survey.file_len),
         ];
         if header.is_some() {
@@ -137,8 +138,9 @@ fn known(
             // A pad states its own length, which may be what is damaged: the layout decides.
             let is_right = plan.header.as_ref().is_some_and(|header| {
                 let slots = |sequence: u64| {
-                    let slot_end = (sequence + 1).checked_mul(Geometry::of(header).slot_len());
-                    slot_end.is_some_and(|slot_end| pad_end == HEADER_LEN as u64 + slot_end)
+                    let slots_len = (sequence + 1).checked_mul(Geometry::of(header).slot_len());
+                    let slot_end = slots_len.and_then(|len| len.checked_add(HEADER_LEN as u64));
+                    slot_end == Some(pad_end)
                 };
                 match header.placement {
                     PlacementKind::Slots => in_place.is_some_and(slots),
