@@ -109,8 +109,8 @@ bench-once:
 # Fuzzes a target, header for one, for so many seconds.
 fuzz target seconds="60":
     cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-    mkdir -p fuzz/corpus/{{ target }}
-    cargo +nightly fuzz run --fuzz-dir fuzz {{ target }} -- \
+    mkdir -p fuzz/corpus/{{ target }} fuzz/seeds/{{ target }}
+    cargo +nightly fuzz run --fuzz-dir fuzz {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- \
         -max_total_time={{ seconds }} -max_len=70000 -rss_limit_mb=2048
 
 # Plants bugs one after the other, and fails if the tests that are there for them pass.
@@ -149,6 +149,7 @@ soak scale='20' seed='1': build
         cargo test -p ringpack-tests --test crash --test storm -- --nocapture
     just power-cut $((2200 * {{ scale }})) {{ seed }}
     for target in header frame index members seek_table record replay container mended tar; do \
+    for target in header frame index members seek_table record replay container mended foreign salvage; do \
         just fuzz $target $((30 * {{ scale }})) || exit 1; \
     done
 

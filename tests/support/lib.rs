@@ -6,6 +6,8 @@ pub mod chunks;
 pub mod codes;
 pub mod crash;
 pub mod foreign;
+pub mod foreign_mutant;
+pub mod foreign_oracle;
 pub mod forge;
 pub mod liar;
 pub mod memory;

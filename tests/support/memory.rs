@@ -114,11 +114,22 @@ impl MemoryDisk {
     /// # Panics
     /// Where a failure leaves anything behind.
     pub fn unpack_foreign(&self) -> Result<Vec<u8>> {
+        let options = ForeignOptions { threads: Some(1), ..ForeignOptions::default() };
+        self.unpack_stream(foreign::Input::Path(IN.into()), &options)
+    }
+
+    /// The same of an input that is named or comes from elsewhere.
+    ///
+    /// # Errors
+    /// As unpacking.
+    ///
+    /// # Panics
+    /// Where a failure leaves anything behind.
+    pub fn unpack_stream(&self, from: foreign::Input, options: &ForeignOptions) -> Result<Vec<u8>> {
         let output = SimDisk::new(0, SimOptions::default());
         let disk = Self { file: Arc::clone(&self.file), output };
-        let (from, to) = (foreign::Input::Path(IN.into()), foreign::Output::Path(OUT.into()));
-        let options = ForeignOptions { threads: Some(1), ..ForeignOptions::default() };
-        let result = foreign::unpack(&disk, from, to, &options, &Cancel::new());
+        let to = foreign::Output::Path(OUT.into());
+        let result = foreign::unpack(&disk, from, to, options, &Cancel::new());
         if let Err(error) = &result {
             assert!(disk.output.names("/").is_empty(), "left behind by a failure: {error}");
         }
@@ -152,6 +163,25 @@ impl MemoryDisk {
         let restored = disk.output.read_file(OUT).expect("salvaging succeeded");
         let map = disk.output.read_file(&report.map_path).expect("no content without its map");
         Ok((report, restored, String::from_utf8(map).expect("a map is text")))
+    }
+
+    /// As [`Self::salvage`], but the content only if it has no more than `len_max` bytes.
+    ///
+    /// # Errors
+    /// As salvaging.
+    ///
+    /// # Panics
+    /// As [`Self::salvage`].
+    pub fn salvage_within(&self, len_max: u64) -> Result<(SalvageReport, Option<Vec<u8>>)> {
+        let output = SimDisk::new(0, SimOptions::default());
+        let disk = Self { file: Arc::clone(&self.file), output };
+        let result = salvage(&disk, Path::new(IN), Path::new(OUT), false, &Cancel::new());
+        if let Err(error) = &result {
+            assert!(disk.output.names("/").is_empty(), "left behind by a failure: {error}");
+        }
+        let report = result?;
+        let is_short = report.content_len <= len_max;
+        Ok((report, is_short.then(|| disk.output.read_file(OUT).expect("salvaging succeeded"))))
     }
 
     /// Maps what is damaged of the container.

@@ -35,11 +35,11 @@ impl Choices {
         Self { made: choices.into_iter(), random: Random(0) }
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.made.next().unwrap_or_else(|| self.random.next())
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
@@ -69,7 +69,7 @@ pub fn ancestors() -> Vec<Parts> {
 }
 
 /// A number that arithmetic goes wrong on, or that is near what stands there.
-fn number(random: &mut Choices, near: u64) -> u64 {
+pub(crate) fn number(random: &mut Choices, near: u64) -> u64 {
     match random.below(8) {
         0 => near.wrapping_add(1),
         1 => near.wrapping_sub(1),
@@ -82,7 +82,7 @@ fn number(random: &mut Choices, near: u64) -> u64 {
     }
 }
 
-fn flip(random: &mut Choices, bytes: &mut [u8]) {
+pub(crate) fn flip(random: &mut Choices, bytes: &mut [u8]) {
     if !bytes.is_empty() {
         let at = random.below(bytes.len() as u64) as usize;
         bytes[at] ^= 1 << random.below(8);
