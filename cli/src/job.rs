@@ -60,7 +60,7 @@ impl<'a> Jobs<'a> {
 
     /// Begins one on what stands at `path`, or will.
     pub(crate) fn begin(&self, path: &Path, share: Share) -> Job<'_> {
-        let (command, path) = (self.command, path.display().to_string());
+        let (command, path) = (self.command, path.to_string_lossy().into_owned());
         let (progress, started) = (Progress::new(), Instant::now());
         let watched = Arc::new(Watched { command, path, progress, started });
         let display = (share == Share::All).then(|| Display::start(&watched, self.talk));
@@ -210,7 +210,7 @@ impl Drop for Job<'_> {
 /// The path as monitoring is to have it, which knows nothing of the directory that a job ran in.
 fn absolute(path: &Path) -> String {
     let absolute = std::path::absolute(path).ok().filter(|_| path != Path::new(STANDARD_OUTPUT));
-    absolute.as_deref().unwrap_or(path).display().to_string()
+    absolute.as_deref().unwrap_or(path).to_string_lossy().into_owned()
 }
 
 /// How a job went: what every summary begins with.

@@ -4,12 +4,12 @@
 //! Programs get theirs on standard output, or on standard error where standard output carries what
 //! was asked for. docs/JSON.md has every message.
 
-use std::borrow::Cow;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use ringpack::Checkpoint;
+use ringpack::escape::tamed;
 use serde::Serialize;
 
 use crate::progress;
@@ -47,7 +47,7 @@ pub(crate) fn error(text: &str) {
         return json(&Failed::other("other", text, None));
     }
     let style = styled(AnsiColor::Red.on_default().bold());
-    line(&format!("{style}ringpack: {style:#}{}", tame(text)));
+    line(&format!("{style}ringpack: {style:#}{}", tamed(text)));
 }
 
 /// An error of the engine's, with the code that the program ends with because of it.
@@ -64,13 +64,13 @@ pub(crate) fn warning(text: &str) {
         return json(&Warning { message_type: "warning", message: text });
     }
     let style = styled(AnsiColor::Yellow.on_default().bold());
-    line(&format!("ringpack: {style}warning: {style:#}{}", tame(text)));
+    line(&format!("ringpack: {style}warning: {style:#}{}", tamed(text)));
 }
 
 /// What was done, for people.
 pub(crate) fn note(text: &str) {
     if !is_json() {
-        line(&tame(text));
+        line(&tamed(text));
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn checkpoint(checkpoint: &Checkpoint) {
 
 /// A message for programs.
 pub(crate) fn json(message: &impl Serialize) {
-    let Ok(text) = serde_json::to_string(message) else { return };
+    let Ok(text) = crate::json::text(message) else { return };
     match form() {
         Form::Json => {
             let _ = progress::apart(|| stdout().write_all(format!("{text}\n").as_bytes()));
@@ -105,27 +105,6 @@ pub(crate) fn pass_on(bytes: &[u8]) {
         return json(&Passed { message_type: "producer", message });
     }
     let _ = progress::apart(|| stderr().write_all(bytes));
-}
-
-/// A text without what would command a terminal, if it goes to one: names come from anywhere.
-fn tame(text: &str) -> Cow<'_, str> {
-    let commands = |letter: char| letter.is_control() && letter != '\n';
-    if !is_watched() || !text.contains(commands) {
-        return text.into();
-    }
-    escaped(text, commands).into()
-}
-
-/// A text whose letters of a kind are written out.
-pub(crate) fn escaped(text: &str, is_meant: impl Fn(char) -> bool) -> String {
-    let mut written = String::new();
-    for letter in text.chars() {
-        match is_meant(letter) {
-            true => written.extend(letter.escape_default()),
-            false => written.push(letter),
-        }
-    }
-    written
 }
 
 /// Whether a person is watching.

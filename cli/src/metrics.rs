@@ -19,6 +19,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringpack::commit::{Partial, Target};
+use ringpack::escape::tamed;
 use ringpack::ring::file::{Replace, Status};
 use ringpack::ring::os::OsDisk;
 use ringpack::ring::whole::write_all;
@@ -169,7 +170,8 @@ fn kept(before: &str, labels: &str) -> Option<String> {
 }
 
 fn labels(outcome: &Outcome) -> String {
-    let path = &outcome.path;
+    // People read it too: what is hidden is written out, and then escaped as the format has it.
+    let path = tamed(&outcome.path);
     let path = path.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("{{command=\"{}\",path=\"{path}\"}}", outcome.command)
 }

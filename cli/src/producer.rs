@@ -24,7 +24,6 @@ use std::fs;
 use std::io::{IsTerminal, Read, stdin};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -80,7 +79,7 @@ impl<'a> Producer<'a> {
 
     /// What messages call it.
     pub(crate) fn name(&self) -> String {
-        Path::new(&self.command[0]).display().to_string()
+        self.command[0].to_string_lossy().into_owned()
     }
 
     /// Who is asked whether its output is whole: waits for its end.

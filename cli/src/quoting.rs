@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ringpack::escape::is_hidden;
+
 /// A path as a shell takes it.
 pub(crate) fn quoted(path: &Path) -> String {
     let is_like_option = path.as_os_str().as_bytes().starts_with(b"-");
@@ -16,7 +18,7 @@ pub(crate) fn quoted_word(word: &OsStr, before: &str) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,=:@%".contains(byte);
     match std::str::from_utf8(bytes) {
         Ok(text) if !bytes.is_empty() && bytes.iter().all(is_plain) => format!("{before}{text}"),
-        Ok(text) if !text.chars().any(char::is_control) => {
+        Ok(text) if !text.contains(is_hidden) => {
             format!("{before}'{}'", text.replace('\'', "'\\''"))
         }
         // As bash, zsh and POSIX since 2024 take it.
@@ -41,5 +43,6 @@ mod tests {
         check("-x y", "./'-x y'");
         check("a\nb", r"$'a\nb'");
         check("$(x)", "'$(x)'");
+        check("a\u{202e}b's", r"$'a\xe2\x80\xaeb\'s'");
     }
 }

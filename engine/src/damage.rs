@@ -153,7 +153,7 @@ impl Map {
     pub fn text(&self, notes: &[String], damages: &[Damage]) -> String {
         let mut text = String::from("# Mapfile. Created by ringpack\n");
         for note in notes {
-            // A name may have any byte in it, and a comment is one line.
+            // A comment is one line.
             let note: String = note.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
             let _ = writeln!(text, "# {note}");
         }

@@ -5,9 +5,11 @@
 //! is data, not an `Error`.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::escape::{Tamed, shown};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -245,9 +247,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = &self.0;
+        let (inner, mut f) = (&self.0, Tamed(f));
         if let Some(path) = &inner.path {
-            write!(f, "{}: ", path.display())?;
+            write!(f, "{}: ", shown(path))?;
         }
         match (inner.sequence, inner.offset) {
             (Some(sequence), Some(offset)) => write!(f, "chunk {sequence} at byte {offset}: ")?,
@@ -321,6 +323,12 @@ mod tests {
         assert_eq!(kind(libc::EDQUOT), ErrorKind::NoSpace);
         assert_eq!(kind(libc::EPIPE), ErrorKind::OutputClosed);
         assert_eq!(kind(libc::EIO), ErrorKind::Output);
+    }
+
+    #[test]
+    fn no_name_makes_a_line_of_its_own() {
+        let error = Error::new(ErrorKind::Damaged, "torn \u{1b}").at("a\nringpack: b\u{202e}");
+        assert_eq!(error.to_string(), r"a\nringpack: b\u{202e}: torn \x1b");
     }
 
     #[test]

@@ -46,8 +46,8 @@
 //! # How it is built
 //! The modules are layers; each knows only those before it:
 //!
-//! - numbers: `limits`, `units`, `error`, `trace`, `cancel`, `progress`, `eventcount`, `checksum`,
-//!   `digest`, `damage`
+//! - numbers and names: `limits`, `units`, `escape`, `error`, `trace`, `cancel`, `progress`,
+//!   `eventcount`, `checksum`, `digest`, `damage`
 //! - `format`: bytes to types and back, without I/O
 //! - `buffer`, `stats`, `ring`: aligned memory, and the only place that knows the kernel
 //! - `spool`, `ordered`, `source`, `chunker`, `codec`, `placement`, `encode`: the stages
@@ -86,6 +86,8 @@ pub mod doctor;
 pub mod encode;
 #[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
+pub mod escape;
 #[doc(hidden)]
 pub mod eventcount;
 #[doc(hidden)]

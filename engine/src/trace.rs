@@ -11,6 +11,8 @@ use std::path::Path;
 #[cfg(feature = "tracing")]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
+#[cfg(feature = "tracing")]
+use crate::escape::shown;
 
 /// A span that is open until this is dropped.
 #[must_use = "it ends when it is dropped"]
@@ -55,8 +57,7 @@ pub(crate) fn job<T>(
     work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     #[cfg(feature = "tracing")]
-    let _span =
-        tracing::info_span!(target: "ringpack", "job", kind, path = %path.display()).entered();
+    let _span = tracing::info_span!(target: "ringpack", "job", kind, path = %shown(path)).entered();
     work().inspect_err(failure)
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn checkpoint() -> Within {
 pub(crate) fn publish(path: &Path) -> Within {
     Within {
         #[cfg(feature = "tracing")]
-        _span: tracing::info_span!(target: "ringpack", "publish", path = %path.display()).entered(),
+        _span: tracing::info_span!(target: "ringpack", "publish", path = %shown(path)).entered(),
     }
 }
 

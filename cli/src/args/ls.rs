@@ -16,6 +16,9 @@ pub(crate) struct Ls {
     /// A line of JSON for each member
     #[arg(long, conflicts_with = "long")]
     pub(crate) json: bool,
+    /// End each name with a NUL instead of a newline, and escape nothing in it: for xargs -0
+    #[arg(short = '0', long, conflicts_with_all = ["long", "json"])]
+    pub(crate) null: bool,
     /// Say nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,

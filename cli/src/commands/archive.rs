@@ -1,6 +1,7 @@
 //! The archive within a container, as `ls`, `cat` and `unpack` see it: by its member index, or by
 //! reading through it where it has none.
 
+use ringpack::escape::shown;
 use ringpack::members::Member;
 use ringpack::read::{Container, ContentReader};
 use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
@@ -36,7 +37,7 @@ pub(super) fn each_member(
         going_on()?;
         if !told {
             told = true;
-            let name = container.path().map(|path| path.display().to_string()).unwrap_or_default();
+            let name = container.path().map(|path| shown(path).to_string()).unwrap_or_default();
             let what =
                 "has no member index, as of an archive that came as a stream: reading through";
             message::warning(&format!("{name}: {what}"));

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
+use ringpack::escape::shown;
 use ringpack::foreign::read_range;
 use ringpack::members::{Member, MemberKind};
 use ringpack::read::Container;
@@ -52,7 +53,7 @@ fn member(
     cancel: &Cancel,
     output: &PipeEnd,
 ) -> Result<(), Failure> {
-    let shown = name.display();
+    let shown = shown(name);
     let Some(mut found) = find(container, name.as_bytes(), cancel)? else {
         return Err(Failure::Other(format!(
             "{shown}: no member has this name; ringpack ls has all"

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ringpack::commit::clean::{Fate, Leftover, clean};
+use ringpack::escape::shown;
 use ringpack::ring::os::OsDisk;
 use serde::Serialize;
 
@@ -61,7 +62,7 @@ fn told(directory: &Path, left: Leftover) -> Told {
         Fate::InUse => ("in_use", None),
         Fate::Failed(why) => ("failed", Some(why)),
     };
-    let path = directory.join(&left.name).display().to_string();
+    let path = directory.join(&left.name).to_string_lossy().into_owned();
     let Leftover { allocated, resumable_bytes, .. } = left;
     Told { path, fate, allocated, resumable_bytes, why }
 }
@@ -69,7 +70,7 @@ fn told(directory: &Path, left: Leftover) -> Told {
 /// Says it to people; whether it went well.
 fn say(left: &Told) -> bool {
     if let Some(why) = &left.why {
-        message::error(&format!("{}: cannot be removed: {why}", left.path));
+        message::error(&format!("{}: cannot be removed: {why}", shown(&left.path)));
         return false;
     }
     let what = match left.fate {
@@ -82,7 +83,7 @@ fn say(left: &Told) -> bool {
         Some(bytes) => format!(", {} of its input packed", human(bytes)),
         None => String::new(),
     };
-    let line = format!("{what}: {} ({size}{resumable})\n", left.path);
+    let line = format!("{what}: {} ({size}{resumable})\n", shown(&left.path));
     // What was done stays done, though nobody reads of it.
     let _ = stdout().write_all(line.as_bytes());
     true

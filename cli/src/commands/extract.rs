@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
 
+use ringpack::escape::shown;
 use ringpack::members::{Member, MemberKind};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
@@ -60,12 +61,12 @@ pub(super) fn run(
     let restored = extraction.finish()?;
     job.note_size(container.header().file_size);
     job.over();
-    let name = input.display().to_string();
+    let name = input.to_string_lossy();
     if args.talk.json {
         message::json(&Unpacked {
             course: job.course_of(restored.bytes),
             input: &name,
-            output: &target.display().to_string(),
+            output: &target.to_string_lossy(),
             content_size: restored.bytes,
             file_size: container.header().file_size,
             holes: 0,
@@ -76,7 +77,7 @@ pub(super) fn run(
     warn(&restored.warnings, &args.talk);
     note(&args.talk, || {
         let (members, bytes) = (restored.members, human(restored.bytes));
-        let summary = format!("{name}: {members} members, {bytes}, {}", target.display());
+        let summary = format!("{}: {members} members, {bytes}, {}", shown(input), shown(target));
         match args.talk.is_verbose() {
             true => format!("{summary}\n{}", job.course_of(restored.bytes).text()),
             false => summary,

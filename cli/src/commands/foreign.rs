@@ -5,6 +5,7 @@ use std::io::{Seek, stdin};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use ringpack::escape::shown;
 use ringpack::foreign::{
     ForeignOptions, ForeignReport, Input, Listing, Output, WINDOW_BYTES_DEFAULT,
 };
@@ -40,8 +41,7 @@ pub(super) fn may_be(error: &ringpack::Error) -> bool {
 /// from its start.
 pub(super) fn seekable(input: &Path) -> Option<PathBuf> {
     if !names::is_standard_stream(input) {
-        let is_stream = fs::metadata(input).is_ok_and(|found| is_stream(&found));
-        return (!is_stream).then(|| input.to_owned());
+        return (!is_stream(input)).then(|| input.to_owned());
     }
     let mut file = duplicate(stdin().as_fd()).ok()?;
     let is_file = file.metadata().is_ok_and(|found| found.is_file());
@@ -53,10 +53,14 @@ pub(super) fn seekable(input: &Path) -> Option<PathBuf> {
     opens.then(|| path.to_owned())
 }
 
-fn is_stream(found: &fs::Metadata) -> bool {
+/// Whether it is a pipe or the like, which is read in order.
+pub(crate) fn is_stream(input: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
-    let kind = found.file_type();
-    kind.is_fifo() || kind.is_socket() || kind.is_char_device()
+    names::is_standard_stream(input)
+        || fs::metadata(input).is_ok_and(|found| {
+            let kind = found.file_type();
+            kind.is_fifo() || kind.is_socket() || kind.is_char_device()
+        })
 }
 
 /// The input as the engine takes it.
@@ -99,7 +103,7 @@ pub(super) fn unpack(
         });
     }
     note(talk, || {
-        let summary = format!("{from}: {}, {to}", human(report.content_size));
+        let summary = format!("{}: {}, {}", shown(from), human(report.content_size), shown(to));
         if talk.is_verbose() { format!("{summary}\n{}", how(&report)) } else { summary }
     });
     Ok(report)
@@ -123,7 +127,7 @@ pub(super) fn verify(
     job.note_size(report.file_size);
     job.note_damages(report.damage_count);
     let direct_input = report.source.map(|_| false);
-    let name = path.display();
+    let name = shown(path);
     for damage in &report.damages {
         message::failure(damage, exit::DAMAGED);
     }
@@ -131,7 +135,7 @@ pub(super) fn verify(
     if talk.json {
         message::json(&Verified {
             course: job.course(),
-            input: &name.to_string(),
+            input: &path.to_string_lossy(),
             intact: report.damage_count == 0,
             decoded: true,
             content_size: report.content_size,
@@ -208,7 +212,7 @@ impl Summary {
     pub(super) fn new(path: &Path, listing: &Listing) -> Self {
         let of_table = listing.seek_table.map(|(_, content_size)| content_size);
         Self {
-            path: path.display().to_string(),
+            path: path.to_string_lossy().into_owned(),
             format: "zstd",
             content_size: listing.content_size.or(of_table),
             file_size: listing.file_size,
@@ -226,7 +230,7 @@ impl Summary {
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "{name:<10} {value}");
         };
-        line("file", &self.path);
+        line("file", &shown(&self.path).to_string());
         line("format", "Zstandard, none of ringpack's containers");
         line("content", &self.content_size.map_or("not stated".to_owned(), sized));
         line("packed", &part(self.file_size, self.content_size));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ringpack::Cancel;
+use ringpack::escape::shown;
 use ringpack::format::header::{CodecKind, Header, PlacementKind, State};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &args::Info, cancel: &Cancel) -> Result<ExitCode, Failur
         }
         container => container?,
     };
-    let summary = Summary::new(args.input.display().to_string(), container.header());
+    let summary = Summary::new(args.input.to_string_lossy().into_owned(), container.header());
     let text = if args.json { json("info", &summary)? } else { summary.human() };
     print(&text)
 }
@@ -87,7 +88,7 @@ impl Summary {
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "{name:<10} {value}");
         };
-        line("container", &self.path);
+        line("container", &shown(&self.path).to_string());
         line("state", self.state);
         line("content", &sized(self.content_size));
         line("file", &part(self.file_size, Some(self.content_size)));

@@ -1,9 +1,12 @@
 //! `ringpack ls`.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{BufWriter, IsTerminal, Write, stdout};
+use std::io::{BufWriter, Write, stdout};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
+use ringpack::escape::shown;
 use ringpack::members::{Member, MemberKind};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
@@ -43,7 +46,6 @@ pub(crate) fn run(args: &args::Ls, cancel: &Cancel) -> Result<ExitCode, Failure>
     let patterns = Patterns::new(&args.patterns).map_err(Failure::Usage)?;
     refuse_stdin(&args.input)?;
     let container = Container::open(&OsDisk, &args.input, false)?;
-    let watched = stdout().is_terminal();
     let mut out = BufWriter::new(stdout());
     let mut matched = vec![false; patterns.len()];
     each_member(&container, args.quiet, cancel, &mut |member| {
@@ -52,12 +54,13 @@ pub(crate) fn run(args: &args::Ls, cancel: &Cancel) -> Result<ExitCode, Failure>
             return Ok(());
         }
         meaning.into_iter().for_each(|number| matched[number] = true);
-        let line = match (args.json, args.long) {
-            (true, _) => json(&member)?,
-            (false, true) => long(&member, watched),
-            (false, false) => shown(&name(&member), watched),
+        let (line, end) = match (args.null, args.json, args.long) {
+            (true, ..) => (name(&member), b"\0"),
+            (_, true, _) => (json(&member)?, b"\n"),
+            (_, _, true) => (long(&member).into_bytes(), b"\n"),
+            _ => (shown(OsStr::from_bytes(&name(&member))).to_string().into_bytes(), b"\n"),
         };
-        out.write_all(&line).and_then(|()| out.write_all(b"\n")).map_err(unwritable)
+        out.write_all(&line).and_then(|()| out.write_all(end)).map_err(unwritable)
     })?;
     out.flush().map_err(unwritable)?;
     Ok(unmatched(&patterns, &matched))
@@ -67,7 +70,7 @@ pub(crate) fn run(args: &args::Ls, cancel: &Cancel) -> Result<ExitCode, Failure>
 pub(super) fn unmatched(patterns: &Patterns, matched: &[bool]) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for (number, _) in matched.iter().enumerate().filter(|&(_, &found)| !found) {
-        message::error(&format!("{}: matches no member", patterns.typed(number)));
+        message::error(&format!("{}: matches no member", shown(patterns.typed(number))));
         code = ExitCode::from(crate::exit::FAILURE);
     }
     code
@@ -82,30 +85,15 @@ fn name(member: &Member) -> Vec<u8> {
     name
 }
 
-/// A name as it is; but to a terminal without what would command it.
-fn shown(name: &[u8], watched: bool) -> Vec<u8> {
-    if !watched {
-        return name.to_vec();
-    }
-    let mut text = String::new();
-    for part in name.utf8_chunks() {
-        text += &message::escaped(part.valid(), char::is_control);
-        for byte in part.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text.into_bytes()
-}
-
-fn long(member: &Member, watched: bool) -> Vec<u8> {
+fn long(member: &Member) -> String {
     let Member { mode, uid, gid, size, mtime, .. } = *member;
     let (mode, owner) = (permissions(member.kind, mode), format!("{uid}/{gid}"));
-    let mut line = format!("{mode} {owner:>11} {size:>12} {} ", when::shown(mtime)).into_bytes();
-    line.extend(shown(&name(member), watched));
+    let name = name(member);
+    let name = shown(OsStr::from_bytes(&name));
+    let mut line = format!("{mode} {owner:>11} {size:>12} {} {name}", when::shown(mtime));
     if !member.link.is_empty() {
-        let arrow = if member.kind == MemberKind::HardLink { " link to " } else { " -> " };
-        line.extend(arrow.bytes());
-        line.extend(shown(&member.link, watched));
+        let arrow = if member.kind == MemberKind::HardLink { "link to" } else { "->" };
+        let _ = write!(line, " {arrow} {}", shown(OsStr::from_bytes(&member.link)));
     }
     line
 }
@@ -157,7 +145,7 @@ fn json(member: &Member) -> Result<Vec<u8>, Error> {
         header_offset: member.header_offset,
         data_offset: member.data_offset,
     };
-    serde_json::to_vec(&line).map_err(|error| unwritable(error.into()))
+    crate::json::text(&line).map(String::into_bytes).map_err(|error| unwritable(error.into()))
 }
 
 #[cfg(test)]
@@ -170,11 +158,5 @@ mod tests {
         assert_eq!(permissions(MemberKind::Regular, 0o4755), "-rwsr-xr-x");
         assert_eq!(permissions(MemberKind::Directory, 0o1777), "drwxrwxrwt");
         assert_eq!(permissions(MemberKind::Directory, 0o2640), "drw-r-S---");
-    }
-
-    #[test]
-    fn a_terminal_is_not_commanded() {
-        assert_eq!(shown(b"a\x1b[2Jb\xFF\xC3\xA4", true), r"a\u{1b}[2Jb\xffä".as_bytes());
-        assert_eq!(shown(b"a\x1b", false), b"a\x1b");
     }
 }

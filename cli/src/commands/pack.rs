@@ -52,7 +52,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
     args.checkpoints.tell(signals);
     if args.guards.from_command {
         let command = args.inputs.iter().map(|word| word.as_os_str().to_owned()).collect();
-        let name = args.inputs[0].display().to_string();
+        let name = args.inputs[0].to_string_lossy().into_owned();
         let from = Origin::Command(command);
         let one = One { from, name, args, signals, share: Share::All };
         return one.pack(jobs).map(|()| ExitCode::SUCCESS);
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
     };
     several.each(signals, jobs, |input, share| {
         let from = Origin::of(input)?;
-        One { from, name: input.display().to_string(), args, signals, share }.pack(jobs)
+        One { from, name: input.to_string_lossy().into_owned(), args, signals, share }.pack(jobs)
     })
 }
 
@@ -233,7 +233,7 @@ impl One<'_> {
         }
         warn(&warnings.lock().unwrap_or_else(PoisonError::into_inner), &args.talk);
         warn(&report.run.warnings, &args.talk);
-        note_packed(&args.talk, job, &self.name, &target.display().to_string(), &report);
+        note_packed(&args.talk, job, &self.name, &target.to_string_lossy(), &report);
         if let (Origin::Path(path), true) = (&self.from, args.rm) {
             remove_source(path, report.source)?;
         }

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use ringpack::escape::shown;
 use ringpack::pack::{Archive, Input};
 use ringpack::read::Container;
 use ringpack::{Error, ErrorKind};
@@ -66,7 +67,7 @@ impl Tree {
             None => return Ok(()),
         };
         if fs::canonicalize(parent).is_ok_and(|parent| parent.starts_with(&self.canonical)) {
-            let name = output.display();
+            let name = shown(output);
             let what = "lies within the directory that is packed: name one outside with --output";
             return Err(Failure::Usage(format!("{name}: {what} (-o)")));
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ringpack::escape::shown;
 use ringpack::ring::file::{Disk, Status};
 use ringpack::ring::os::OsDisk;
 
@@ -21,7 +22,7 @@ pub(super) fn check_removable(inputs: &[PathBuf], to_stdout: bool) -> Result<(),
     }
     let other = |path: &&PathBuf| fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
     if let Some(path) = inputs.iter().find(other) {
-        let name = path.display();
+        let name = shown(path);
         return Err(Failure::Usage(format!(
             "{name}: --rm removes only regular files: leave it out"
         )));
@@ -33,7 +34,7 @@ pub(super) fn check_removable(inputs: &[PathBuf], to_stdout: bool) -> Result<(),
 /// if nobody wrote to it since.
 pub(super) fn remove_source(path: &Path, read: Option<Status>) -> Result<(), Failure> {
     let kept = |why: String| {
-        let name = path.display();
+        let name = shown(path);
         Failure::Other(format!("{name}: the result is complete, but the source is kept: {why}"))
     };
     let name = path.file_name().unwrap_or_default();

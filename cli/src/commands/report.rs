@@ -4,6 +4,7 @@ use std::io::{Write, stdout};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
+use ringpack::escape::shown;
 use ringpack::pack::PackReport;
 use ringpack::pipeline::RunReport;
 use ringpack::ring::Tier;
@@ -100,7 +101,7 @@ pub(super) fn note_packed(
     note(talk, || {
         let ratio = percent(header.file_size, header.content_size);
         let (raw, packed) = (human(header.content_size), human(header.file_size));
-        let mut text = format!("{input}: {raw} -> {packed}{ratio}, {output}");
+        let mut text = format!("{}: {raw} -> {packed}{ratio}, {}", shown(input), shown(output));
         if report.checked {
             text += ", compared and the same";
         }
@@ -133,7 +134,7 @@ pub(super) fn json(command: &'static str, report: &impl Serialize) -> Result<Str
         #[serde(flatten)]
         report: &'a T,
     }
-    let text = serde_json::to_string(&Summary { message_type: "summary", command, report });
+    let text = crate::json::text(&Summary { message_type: "summary", command, report });
     Ok(text.map_err(|error| Failure::Other(error.to_string()))? + "\n")
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn run(
         producer.is_done();
     }
     warn(&report.run.warnings, &args.talk);
-    note_packed(&args.talk, &mut job, &name, &args.target.display().to_string(), &report);
+    note_packed(&args.talk, &mut job, &name, &args.target.to_string_lossy(), &report);
     Ok(ExitCode::SUCCESS)
 }
 

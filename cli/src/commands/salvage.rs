@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use ringpack::Cancel;
+use ringpack::escape::shown;
 use ringpack::ring::os::OsDisk;
 use ringpack::salvage::{SalvageReport, salvage};
 
@@ -41,11 +42,11 @@ fn summary(args: &args::Salvage, report: &SalvageReport) -> String {
     let known = if report.is_len_known { "" } else { " or more" };
     let mut text = format!(
         "{}: {} of {}{known} intact, {} lost, {}",
-        args.input.display(),
+        shown(&args.input),
         human(report.intact),
         human(report.content_len),
         human(report.lost),
-        args.output.display(),
+        shown(&args.output),
     );
     if report.unsure > 0 {
         text += &format!(
@@ -68,5 +69,5 @@ fn summary(args: &args::Salvage, report: &SalvageReport) -> String {
     if more > 0 {
         text += &format!("\n  and {more} more");
     }
-    text + &format!("\n  the map: {}", report.map_path.display())
+    text + &format!("\n  the map: {}", shown(&report.map_path))
 }

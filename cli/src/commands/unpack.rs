@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ringpack::Cancel;
+use ringpack::escape::shown;
 use ringpack::foreign;
 use ringpack::ring::file::Status;
 use ringpack::ring::os::OsDisk;
@@ -96,12 +97,12 @@ fn one(
     } else {
         let path = args.output.clone().or_else(|| names::unpacked(input));
         let path = path.ok_or_else(|| {
-            let name = input.display();
+            let name = shown(input);
             Failure::Usage(format!(
                 "{name}: doesn't end in .zst, so name the output with --output (-o) or use -c"
             ))
         })?;
-        let name = path.display().to_string();
+        let name = path.to_string_lossy().into_owned();
         (Output::Path(path), name)
     };
     let source = restore(input, output, &output_name, args, cancel, job, share)?;
@@ -121,7 +122,7 @@ fn restore(
     job: &mut Job,
     share: Share,
 ) -> Result<Option<Status>, Failure> {
-    let name = input.display().to_string();
+    let name = input.to_string_lossy().into_owned();
     let (from, to) = match super::foreign::seekable(input) {
         Some(path) => {
             let options = UnpackOptions {
@@ -181,7 +182,7 @@ fn note_unpacked(talk: &Talk, job: &mut Job, name: &str, output: &str, report: &
         });
     }
     note(talk, || {
-        let summary = format!("{name}: {}, {output}", human(report.content_size));
+        let summary = format!("{}: {}, {}", shown(name), human(report.content_size), shown(output));
         if !talk.is_verbose() {
             return summary;
         }

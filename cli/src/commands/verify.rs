@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ringpack::damage::Condition;
+use ringpack::escape::shown;
 use ringpack::foreign::ForeignOptions;
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
@@ -87,7 +88,7 @@ impl Compared {
     pub(super) fn with(source: Option<&Path>, found: Option<&Comparison>) -> Self {
         let (Some(source), Some(found)) = (source, found) else { return Self::default() };
         Self {
-            against: Some(source.display().to_string()),
+            against: Some(shown(source).to_string()),
             same: Some(found.first.is_none()),
             differing_chunks: Some(found.chunks),
             differing_entries: None,
@@ -97,7 +98,7 @@ impl Compared {
     /// What comparing with a directory found.
     fn with_tree(source: &Path, found: &Differences) -> Self {
         Self {
-            against: Some(source.display().to_string()),
+            against: Some(shown(source).to_string()),
             same: Some(found.count == 0),
             differing_chunks: None,
             differing_entries: Some(found.count),
@@ -144,7 +145,7 @@ fn with_map(
     note(&args.talk, || {
         let lost = human(repair.map.bytes(Condition::Lost));
         let (unsure, all) = (human(repair.map.bytes(Condition::Unsure)), human(repair.file_len));
-        let name = map.display();
+        let name = shown(map);
         format!("{name}: {lost} of {all} damaged, {unsure} unsure")
     });
     // What verifying can't see, the survey may: a container is whole only if both say so.
@@ -217,7 +218,7 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> R
     if args.talk.json {
         message::json(&Verified {
             course: job.course(),
-            input: &input.display().to_string(),
+            input: &input.to_string_lossy(),
             intact: report.damage_count == 0,
             decoded: args.decode || comparison.is_some(),
             content_size: report.content_size,
@@ -231,18 +232,18 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> R
             how: How::new(&report.run, Some(report.direct), None),
         });
     } else {
-        let (name, chunks) = (input.display(), report.chunk_count);
+        let (name, chunks) = (shown(input), report.chunk_count);
         if report.damage_count > 1 {
             let count = report.damage_count;
             message::error(&format!("{name}: {count} damages in {chunks} chunks"));
         }
         if let (Some(source), Some(found)) = (&args.against, comparison.filter(|it| it.chunks > 1))
         {
-            let (count, source) = (found.chunks, source.display());
+            let (count, source) = (found.chunks, shown(source));
             message::error(&format!("{name}: {count} of {chunks} chunks differ from {source}"));
         }
         if let (Some(tree), Some(found)) = (tree, differences.filter(|found| found.count > 1)) {
-            let (count, tree) = (found.count, tree.display());
+            let (count, tree) = (found.count, shown(tree));
             message::error(&format!("{name}: {count} differences from {tree}"));
         }
     }
@@ -254,11 +255,11 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> R
         let what = if args.decode { "decoded" } else { "checked" };
         let what = args.against.as_deref().map_or_else(
             || what.to_owned(),
-            |source| format!("compared, the same as {}", source.display()),
+            |source| format!("compared, the same as {}", shown(source)),
         );
         let summary = format!(
             "{}: intact, {} in {} chunks {what}",
-            input.display(),
+            shown(input),
             human(report.file_size),
             report.chunk_count
         );

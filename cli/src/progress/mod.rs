@@ -17,6 +17,7 @@ use ringpack::{Phase, Progress, Seen, Stage};
 use serde::Serialize;
 
 use crate::args::{ProgressMode, Talk};
+use crate::json;
 use crate::message;
 
 use bar::Bar;
@@ -139,7 +140,7 @@ fn show(watched: &Watched, pace: &mut Pace, way: Way, stopped: bool) {
 
 /// An object on standard error, whatever goes to standard output.
 fn aside(message: &Told) {
-    if let Ok(text) = serde_json::to_string(message) {
+    if let Ok(text) = json::text(message) {
         message::line(&text);
     }
 }

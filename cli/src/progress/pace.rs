@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use ringpack::escape::shown;
 use ringpack::{Phase, Seen};
 
 use super::Watched;
@@ -101,7 +102,7 @@ impl Pace {
 /// How far a job is, over all of it.
 pub(crate) fn line(watched: &Watched, seen: &Seen) -> String {
     let text = Pace::overall(seen, watched).text(watched, seen);
-    format!("{}: {text} after {}", watched.path, clock(watched.started.elapsed()))
+    format!("{}: {text} after {}", shown(&watched.path), clock(watched.started.elapsed()))
 }
 
 /// What the container takes of what is through, as a part of it.

@@ -13,6 +13,7 @@ use std::io::{self, BufRead, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use ringpack::escape::shown;
 use ringpack::members::{Member, MemberKind};
 use ringpack::{Cancel, Error, ErrorKind, Progress, Result, Stage};
 use rustix::fs::{
@@ -118,7 +119,7 @@ impl<'a> Extraction<'a> {
         if is_device && !self.rights.devices {
             let name = self.root.shown(&path);
             let what = "is a device node: left out; --devices makes it";
-            self.restored.warnings.push(format!("{}: {what}", name.display()));
+            self.restored.warnings.push(format!("{}: {what}", shown(&name)));
             return Ok(());
         }
         if entry.member.kind == MemberKind::Directory {
@@ -349,7 +350,7 @@ impl<'a> Extraction<'a> {
         self.restored.kept += 1;
         self.kept.insert(path.to_vec());
         let name = self.root.shown(path);
-        self.restored.warnings.push(format!("{}: exists, and is kept", name.display()));
+        self.restored.warnings.push(format!("{}: exists, and is kept", shown(&name)));
         Ok(())
     }
 
@@ -357,7 +358,7 @@ impl<'a> Extraction<'a> {
         if unset > 0 {
             let name = self.root.shown(path);
             let what = "extended attributes could not be set here";
-            self.restored.warnings.push(format!("{}: {unset} {what}", name.display()));
+            self.restored.warnings.push(format!("{}: {unset} {what}", shown(&name)));
         }
     }
 

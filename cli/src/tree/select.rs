@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use ringpack::escape::shown;
 
 /// Patterns, of which any will do.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl Patterns {
         let mut builder = GlobSetBuilder::new();
         for pattern in typed {
             let glob = Glob::new(pattern.trim_end_matches('/'))
-                .map_err(|error| format!("{pattern}: is no pattern: {}", error.kind()))?;
+                .map_err(|error| format!("{}: is no pattern: {}", shown(pattern), error.kind()))?;
             builder.add(glob);
         }
         let set = builder.build().map_err(|error| error.to_string())?;

@@ -18,6 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
+use ringpack::escape;
 use ringpack::members::{Member, MemberKind, MemberList};
 use ringpack::ring::os::status_of;
 use ringpack::ring::writeback::settled;
@@ -155,7 +156,7 @@ impl<W: io::Write> Walking<'_, W> {
                 _ => {
                     let name = self.shown(&path);
                     let what = "is a socket, which an archive can't hold: left out";
-                    self.warnings.push(format!("{}: {what}", name.display()));
+                    self.warnings.push(format!("{}: {what}", escape::shown(&name)));
                 }
             }
         }

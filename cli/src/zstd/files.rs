@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use ringpack::escape::shown;
+
 use super::flags::{Flags, Mode};
 use crate::exit::{FAILURE, Failure};
 use crate::message;
@@ -16,7 +18,7 @@ use crate::names;
 pub(super) fn chosen(flags: &mut Flags, code: &mut u8) -> Result<Vec<PathBuf>, Failure> {
     let mut named = std::mem::take(&mut flags.files);
     for list in &flags.lists {
-        let name = list.display();
+        let name = shown(list);
         let text = fs::read(list).map_err(|error| Failure::Other(format!("{name}: {error}")))?;
         let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         named.extend(lines.map(|line| PathBuf::from(std::ffi::OsString::from_vec(line.to_vec()))));
@@ -45,7 +47,7 @@ fn take(path: PathBuf, flags: &Flags, files: &mut Vec<PathBuf>, code: &mut u8) {
         files.push(path);
         return;
     }
-    let name = path.display().to_string();
+    let name = shown(&path).to_string();
     let found = fs::symlink_metadata(&path).map(|found| found.file_type());
     match found {
         Ok(found) if found.is_symlink() && !flags.force && flags.mode != Mode::List => {
@@ -76,7 +78,7 @@ fn descend(folder: &Path, files: &mut Vec<PathBuf>, code: &mut u8) {
     let mut entries = match entries {
         Ok(entries) => entries,
         Err(error) => {
-            message::error(&format!("{}: {error}", folder.display()));
+            message::error(&format!("{}: {error}", shown(folder)));
             *code = FAILURE;
             return;
         }

@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use ringpack::escape::shown;
+
 use crate::size;
 
 /// What is done with each file.
@@ -128,7 +130,7 @@ impl Flags {
         let name = String::from_utf8_lossy(name).into_owned();
         let mut needed = || {
             let next = value.map(OsStr::to_owned).or_else(|| args.next());
-            next.ok_or_else(|| format!("{name} needs a value"))
+            next.ok_or_else(|| format!("{} needs a value", shown(&name)))
         };
         match name.as_str() {
             "--compress" => self.mode = Mode::Compress,
@@ -165,7 +167,7 @@ impl Flags {
             "--no-content-size" => self.note("--no-content-size: frames always state it"),
             "--format" if value == Some(OsStr::new("zstd")) => {}
             name if WITHOUT_MEANING.contains(&name) => {}
-            _ => return Err(format!("{} isn't offered here", arg.display())),
+            _ => return Err(format!("{} isn't offered here", shown(arg))),
         }
         Ok(())
     }
@@ -243,14 +245,14 @@ fn leading_number(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
         end += suffixes.iter().find(|suffix| behind.starts_with(suffix)).map_or(0, |s| s.len());
     }
     let text = String::from_utf8_lossy(&bytes[..end]);
-    let number = size::bytes(&text).map_err(|why| format!("{text} {why}"))?;
+    let number = size::bytes(&text).map_err(|why| format!("{} {why}", shown(&*text)))?;
     Ok((number, &bytes[end..]))
 }
 
 fn number(text: &OsStr) -> Result<u64, String> {
     match leading_number(text.as_bytes())? {
         (number, []) => Ok(number),
-        _ => Err(format!("{} is no number", text.display())),
+        _ => Err(format!("{} is no number", shown(text))),
     }
 }
 

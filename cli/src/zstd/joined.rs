@@ -6,6 +6,7 @@ use std::io::{self, stdin};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use ringpack::escape::shown;
 use ringpack::pack::{Codec, Input, Output, PackOptions, pack as pack_container};
 use ringpack::ring::os::OsDisk;
 
@@ -35,9 +36,8 @@ pub(super) fn pack(files: &[PathBuf], flags: &Flags, signals: &Signals) -> Resul
         let file = if names::is_standard_stream(path) {
             duplicate(stdin().as_fd())
         } else {
-            fs::File::open(path).map_err(|error| {
-                Failure::Other(format!("{}: cannot open: {error}", path.display()))
-            })
+            fs::File::open(path)
+                .map_err(|error| Failure::Other(format!("{}: cannot open: {error}", shown(path))))
         };
         match file {
             Ok(file) => opened.push(file),

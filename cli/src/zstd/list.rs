@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use ringpack::escape::shown;
 use ringpack::foreign::{Listing, list as listing};
 use ringpack::ring::os::OsDisk;
 
@@ -25,7 +26,7 @@ pub(super) fn list(
         match listing(&OsDisk, file, signals.cancel()) {
             Ok(found) if verbose => full(&mut text, file, &found),
             Ok(found) => {
-                row(&mut text, &found, &file.display().to_string());
+                row(&mut text, &found, &shown(file).to_string());
                 total.add(&found);
             }
             Err(error) if signals.cancel().is_cancelled() => return Err(error.into()),
@@ -99,7 +100,7 @@ fn full(text: &mut String, file: &Path, found: &Listing) {
         let (number, unit) = scaled(bytes);
         format!("{number}{unit} ({bytes} B)")
     };
-    let _ = writeln!(text, "{} ", file.display());
+    let _ = writeln!(text, "{} ", shown(file));
     let _ = writeln!(text, "# Zstandard Frames: {}", found.frames);
     if found.skippable > 0 {
         let _ = writeln!(text, "# Skippable Frames: {}", found.skippable);

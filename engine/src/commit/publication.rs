@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use super::target::Target;
 use crate::error::{Error, ErrorKind, Result};
+use crate::escape::shown;
 use crate::format::record::Open;
 use crate::journal::{Checkpoint, Journal, JournaledExtent};
 use crate::planted::{self, Bug};
@@ -127,7 +128,7 @@ impl Partial {
         let had_journal = partial.remove_old_journals(left.is_some())?;
         partial.took_over = left.map(|_| {
             let with = if had_journal { " and its checkpoint" } else { "" };
-            format!("removed {}{with}, left by a run that ended early", name.display())
+            format!("removed {}{with}, left by a run that ended early", shown(&name))
         });
         Ok(partial)
     }
@@ -453,7 +454,7 @@ pub(crate) fn lock_left(directory: &dyn Directory, file: &dyn File) -> io::Resul
 }
 
 fn in_the_way(target: &Target, name: &OsStr) -> Error {
-    Error::new(ErrorKind::Output, format!("{} is in the way", name.display()))
+    Error::new(ErrorKind::Output, format!("{} is in the way", shown(name)))
         .at(target.path())
         .hint("it is no file of ringpack's: rename or remove it")
 }

@@ -68,12 +68,16 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(subject: &'static str, found: impl Into<String>) -> Self {
+    /// That something is as it should be.
+    #[must_use]
+    pub fn ok(subject: &'static str, found: impl Into<String>) -> Self {
         let found = found.into();
         Self { subject, state: State::Ok, found, cost: None, remedy: None, fails_with: None }
     }
 
-    fn warning(
+    /// That something could be better, with what that costs and the remedy.
+    #[must_use]
+    pub fn warning(
         subject: &'static str,
         found: impl Into<String>,
         cost: impl Into<Cow<'static, str>>,
@@ -101,11 +105,20 @@ impl Finding {
 #[non_exhaustive]
 pub struct Examination {
     /// The folder.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::escape::lossily"))]
     pub folder: PathBuf,
     /// The worst of all findings.
     pub state: State,
     /// What was found, the system first, then the folder.
     pub findings: Vec<Finding>,
+}
+
+impl Examination {
+    /// Adds what a program found itself.
+    pub fn add(&mut self, finding: Finding) {
+        self.state = self.state.max(finding.state);
+        self.findings.push(finding);
+    }
 }
 
 /// Examines this system, and the folder that containers are to be written to.

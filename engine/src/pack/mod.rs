@@ -112,9 +112,9 @@ impl Input {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Path(path) => path.display().to_string(),
+            Self::Path(path) => path.to_string_lossy().into_owned(),
             Self::Stream(_, name) => name.clone(),
-            Self::Archive(archive) => archive.path.display().to_string(),
+            Self::Archive(archive) => archive.path.to_string_lossy().into_owned(),
         }
     }
 }

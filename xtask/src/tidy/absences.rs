@@ -53,6 +53,13 @@ const RULES: &[Rule] = &[
         reason: "the engine never prints: the program around it talks to people",
     },
     Rule {
+        within: &["engine/src", "cli/src"],
+        but_for: &[],
+        in_tests_too: false,
+        absent: &[Absent::Method("display")],
+        reason: "people get a name by `escape::shown`, programs by `to_string_lossy`",
+    },
+    Rule {
         within: &["engine/src/codec"],
         but_for: &[],
         in_tests_too: true,
@@ -164,6 +171,7 @@ mod tests {
         ("engine/src/worker.rs", "use io_uring::IoUring;", "io_uring"),
         ("engine/src/ring/op.rs", "fn f(x: &io_uring::squeue::Entry) {}", "io_uring"),
         ("cli/src/main.rs", "use io_uring as ring;", "io_uring"),
+        ("cli/src/remedy.rs", "format!(\"{}\", path.display());", "display"),
         ("engine/src/pack.rs", "println!();", "println"),
         ("engine/src/pack.rs", "std::eprintln!();", "eprintln"),
         ("engine/src/ring/op.rs", "dbg!(x);", "dbg"),

@@ -231,7 +231,7 @@ impl State {
             Err(_) => self.names_mut(folder).fail_sync(),
         }
         self.collect();
-        self.traced(format!("sync /{}", folder.display()), result)
+        self.traced(format!("sync /{}", folder.to_string_lossy()), result)
     }
 
     pub(super) fn sync_file(&mut self, descriptor: i32, all: bool) -> Sys<()> {
