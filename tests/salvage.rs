@@ -16,7 +16,9 @@ use ringpack::salvage::SalvageReport;
 use support::cases::noise;
 use support::forge::{Parts, Shape};
 use support::memory::{MemoryDisk, share};
-use support::{Random, assert_same, content, fail, has_tool, ringpack, run, skip, succeed};
+use support::{
+    Random, assert_same, content, fail, has_tool, ringpack, run, run_with_input, skip, succeed,
+};
 
 const CHUNK: usize = 65_536;
 const PAGE: usize = 4096;
@@ -576,6 +578,39 @@ fn plain_zstandard_files_of_several_frames() {
 }
 
 /// GNU ddrescue reads both kinds of map, and fetches what they say is missing.
+/// Of two containers in one file the second can't be part of the first's content: it is left out,
+/// which the code says, and salvaged as is said.
+#[test]
+fn a_container_behind_another_is_said_to_be_left_out() {
+    for stream in [false, true] {
+        let (folder, first) = folder(300_000, &[]);
+        let folder = folder.path();
+        let second = content(150_000, 77);
+        let packed = match stream {
+            true => run_with_input(&mut ringpack(["pack", "-"]), &second).stdout,
+            false => {
+                fs::write(folder.join("second"), &second).unwrap();
+                succeed(ringpack(["pack", "-q", "second"]).current_dir(folder));
+                fs::read(folder.join("second.zst")).unwrap()
+            }
+        };
+        let len = fs::metadata(folder.join("c.zst")).unwrap().len();
+        let both = [fs::read(folder.join("c.zst")).unwrap(), packed].concat();
+        fs::write(folder.join("both.zst"), &both).unwrap();
+        let salvage = |from: &str, to: &str| {
+            run(ringpack(["salvage", "-f", from, "-o", to]).current_dir(folder))
+        };
+        let output = salvage("both.zst", "out");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(16), "{said}");
+        assert!(said.contains("left out") && said.contains(&format!("byte {len}")), "{said}");
+        assert_same(&fs::read(folder.join("out")).unwrap(), &first, "the first");
+        fs::write(folder.join("rest.zst"), &both[len as usize..]).unwrap();
+        assert_eq!(salvage("rest.zst", "out").status.code(), Some(0), "stream: {stream}");
+        assert_same(&fs::read(folder.join("out")).unwrap(), &second, "the second");
+    }
+}
+
 #[test]
 fn ddrescue_fetches_what_a_map_says() {
     if !has_tool("ddrescue") {

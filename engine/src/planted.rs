@@ -66,6 +66,8 @@ pub enum Bug {
     TickIgnored,
     /// A hole that goes on behind its chunk keeps what the buffer held before.
     HoleUncleared,
+    /// Salvaging is complete though intact frames were left out.
+    LeftOutUncounted,
     /// A turn of the ring hands over one operation, and waits for it.
     BatchOfOne,
     /// Each chunk is copied into memory of its own before it is encoded.

@@ -36,7 +36,9 @@ use crate::commit::target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
 use crate::commit::{Partial, Target};
 use crate::damage::{Condition, Damage, Map};
 use crate::error::{Error, ErrorKind, Result};
+use crate::escape::shown;
 use crate::journal::Replay;
+use crate::planted::{self, Bug};
 use crate::read::open_anywhere;
 use crate::ring::file::{Attributes, Disk, File, Replace, Status};
 use crate::ring::whole::write_all;
@@ -100,14 +102,17 @@ pub struct SalvageReport {
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Where the map was published.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::escape::lossily"))]
     pub map_path: PathBuf,
 }
 
 impl SalvageReport {
-    /// Whether all of the content is there, in places that are sure.
+    /// Whether all of the content is there, in places that are sure, and no intact frame was left
+    /// out.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.is_len_known && self.map.is_intact()
+        let has_all = self.unplaced.is_empty() || planted::is(Bug::LeftOutUncounted);
+        self.is_len_known && self.map.is_intact() && has_all
     }
 }
 
@@ -173,7 +178,7 @@ impl SalvageReport {
     fn text(&self, input: &Path) -> String {
         let known = if self.is_len_known { "known" } else { "not known: at least this" };
         let mut notes = vec![
-            format!("of the content salvaged from {}", input.display()),
+            format!("of the content salvaged from {}", shown(input)),
             format!("content length {:#x}, {known}", self.content_len),
         ];
         notes.extend(self.unplaced.iter().map(|Unplaced { offset, len, content_len }| {
@@ -245,6 +250,13 @@ impl<'a> Damaged<'a> {
             warnings.push(format!(
                 "{} frames have no checksum, no length or too great a one, and were left out",
                 survey.unverifiable
+            ));
+        }
+        let end = plan.header.as_ref().map_or(0, |header| header.file_size);
+        if let Some(more) = survey.file_len.checked_sub(end).filter(|&more| end > 0 && more > 0) {
+            warnings.push(format!(
+                "its header says that it ends at byte {end}: the {more} bytes behind it were left \
+                 out; copy them to a file of their own and salvage that too"
             ));
         }
         Ok((survey, plan, warnings))

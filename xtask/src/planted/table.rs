@@ -49,6 +49,9 @@ const EACH_STEP: Test = test("simulator", "crash", "p3_p4_j5_a_crash_at_each_ste
 const STRAGGLERS: Test = test("simulator", "crash", "p3_p4_j5_a_crash_at_each_step_part_2");
 const OF_GOING_ON: Test = test("simulator", "crash", "p3_p4_a_crash_at_each_step_of_going_on");
 
+const LEFT_OUT: Test =
+    test("salvaging", "salvage", "a_container_behind_another_is_said_to_be_left_out");
+
 /// Each bug, and the tests that must find it.
 pub(super) const CAUGHT: &[(&str, &[Test])] = &[
     ("NoDataSync", &[ORDER]),
@@ -127,6 +130,7 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
             test("comparison", "compare", "ag1_a_hole_is_compared_as_what_it_reads_as"),
         ],
     ),
+    ("LeftOutUncounted", &[LEFT_OUT]),
     ("BatchOfOne", &[test("costs", "costs", "an_extent_costs_two_operations_in_few_calls")]),
     (
         "CopiedFirst",
