@@ -589,3 +589,33 @@ fn wrong_arguments() {
     check(&mut ringpack(["unpack", "in", "in", "-o", "out"]), folder, USAGE, "several inputs");
     check(&mut ringpack(["unpack", "-"]), folder, FOREIGN, "standard input");
 }
+
+/// A remedy names an option only where the command has it.
+#[test]
+fn remedies_name_options_that_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("in"), b"content").unwrap();
+    succeed(ringpack(["pack", "in"]).current_dir(folder));
+    let long = "x".repeat(256);
+    for (args, option) in [
+        (&["pack", "in", "-o", "none/out"][..], Some("--output")),
+        (&["unpack", "in.zst", "-o", "none/out"], Some("--output")),
+        (&["salvage", "in.zst", "-o", "none/out"], Some("--output")),
+        (&["verify", "--repair-map", "none/map", "in.zst"], Some("--repair-map")),
+        (&["verify", "--repair-map", "in", "in.zst"], Some("--repair-map")),
+        (&["clean", "none"], None),
+        (&["clean", &long], None),
+        (&["doctor", "none"], None),
+        (&["resume", "none/out", "in"], None),
+    ] {
+        let output = run(ringpack(args).current_dir(folder));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("; "), "{args:?}: {said}");
+        for other in ["--output", "-o)", "--repair-map"] {
+            let is_its_own = option.is_some_and(|own| own == other || other == "-o)");
+            let is_its_own = is_its_own && !(option == Some("--repair-map") && other == "-o)");
+            assert_eq!(said.contains(other), is_its_own, "{args:?}: {said}");
+        }
+    }
+}

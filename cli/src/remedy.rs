@@ -3,47 +3,70 @@
 //!
 //! An error that says it itself is left as it is: the deeper layer knows more.
 
+use std::sync::OnceLock;
+
 use nix::errno::Errno;
 use ringpack::{Error, ErrorKind};
 
+/// The option by which the command names its output, if it has one.
+static OUTPUT: OnceLock<&'static str> = OnceLock::new();
+
+/// Says which option names the output, for remedies that speak of it.
+pub(crate) fn output_is_named_by(option: &'static str) {
+    let _ = OUTPUT.set(option);
+}
+
 /// The error with what to do next.
 pub(crate) fn remedied(error: &Error) -> Error {
+    step(error, OUTPUT.get().copied())
+}
+
+fn step(error: &Error, output: Option<&str>) -> Error {
     let cause = error.raw_os_error().map(Errno::from_raw);
-    match cause.and_then(|cause| by_cause(error.kind(), cause)).or_else(|| by_kind(error.kind())) {
+    let by_cause = cause.and_then(|cause| by_cause(error.kind(), cause, output));
+    match by_cause.or_else(|| by_kind(error.kind(), output)) {
         Some(step) => error.again().hint(step),
         None => error.again(),
     }
 }
 
-fn by_cause(kind: ErrorKind, cause: Errno) -> Option<&'static str> {
+fn by_cause(kind: ErrorKind, cause: Errno, output: Option<&str>) -> Option<String> {
     let is_input = kind == ErrorKind::Input;
+    let or_another = output.map(|by| format!(", or name another output with {by}"));
+    let or_another = or_another.as_deref().unwrap_or_default();
     Some(match cause {
-        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP if is_input => "check the name",
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP if is_input => "check the name".to_owned(),
         Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => {
-            "make the directory first, or name another output with --output (-o)"
+            format!("make the directory first{or_another}")
         }
-        Errno::EACCES | Errno::EPERM if is_input => "run as a user who may read it",
-        Errno::EACCES | Errno::EPERM => {
-            "run as a user who may write there, or name another output with --output (-o)"
-        }
-        Errno::EROFS => "name an output on another file system with --output (-o)",
+        Errno::EACCES | Errno::EPERM if is_input => "run as a user who may read it".to_owned(),
+        Errno::EACCES | Errno::EPERM => format!("run as a user who may write there{or_another}"),
+        Errno::EROFS => match output {
+            Some(by) => format!("name an output on another file system with {by}"),
+            None => "mount the file system for writing".to_owned(),
+        },
         Errno::EMFILE | Errno::ENFILE => {
-            "raise the limit on open files (ulimit -n), or use fewer threads (-T N)"
+            "raise the limit on open files (ulimit -n), or use fewer threads (-T N)".to_owned()
         }
         Errno::EFBIG => {
             "raise the limit on the length of files (ulimit -f), or write to another file system"
+                .to_owned()
         }
-        Errno::ENAMETOOLONG => "give a shorter name with --output (-o)",
-        Errno::ENOMEM => "free some memory, or use fewer threads (-T N)",
-        Errno::EIO => "look at dmesg: the device may be failing",
+        Errno::ENAMETOOLONG => match output {
+            Some(by) => format!("give a shorter name with {by}"),
+            None => "give a shorter name".to_owned(),
+        },
+        Errno::ENOMEM => "free some memory, or use fewer threads (-T N)".to_owned(),
+        Errno::EIO => "look at dmesg: the device may be failing".to_owned(),
         _ => return None,
     })
 }
 
-fn by_kind(kind: ErrorKind) -> Option<&'static str> {
-    Some(match kind {
+fn by_kind(kind: ErrorKind, output: Option<&str>) -> Option<String> {
+    let step = match kind {
         ErrorKind::TargetExists => {
-            "replace it with --force (-f), or name another with --output (-o)"
+            let or_another = output.map(|by| format!(", or name another with {by}"));
+            return Some(format!("replace it with --force (-f){}", or_another.unwrap_or_default()));
         }
         ErrorKind::InvalidOptions => "see --help for what is possible",
         ErrorKind::Input => "check the name",
@@ -59,7 +82,8 @@ fn by_kind(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::NotResumable => "pack it anew",
         ErrorKind::Internal => "report it, with the command line",
         _ => return None,
-    })
+    };
+    Some(step.to_owned())
 }
 
 #[cfg(test)]
@@ -105,6 +129,14 @@ mod tests {
         ] {
             let said = remedied(&failed(kind, cause)).to_string();
             assert!(said.contains(step), "{cause}: {said}");
+        }
+        let without = |kind, cause| step(&failed(kind, cause), None).to_string();
+        for cause in [Errno::ENOENT, Errno::EACCES, Errno::EROFS, Errno::ENAMETOOLONG] {
+            let said = without(ErrorKind::Output, cause);
+            assert!(said.contains("; ") && !said.contains("with --"), "{said}");
+            let by = Some("--repair-map");
+            let said = step(&failed(ErrorKind::Output, cause), by).to_string();
+            assert!(said.ends_with("with --repair-map"), "{said}");
         }
         let own = failed(ErrorKind::Output, Errno::EIO).hint("as it says itself");
         assert!(remedied(&own).to_string().ends_with("; as it says itself"));
