@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod exit;
 mod job;
+mod json;
 mod log;
 mod message;
 mod metrics;
@@ -15,6 +16,7 @@ mod producer;
 mod progress;
 mod quoting;
 mod remedy;
+mod sandbox;
 mod signals;
 mod size;
 mod streams;
@@ -26,6 +28,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let as_zstd = zstd::invoked(std::env::args_os());
+    let args = as_zstd.is_none().then(|| args::parse(std::env::args_os()));
+    let runs_a_program = matches!(&args, Some(Ok(args)) if args.command.runs_a_program());
+    if !runs_a_program {
+        // Before any other thread is started: they inherit it.
+        let _ = nix::sys::prctl::set_no_new_privs();
+    }
     let signals = match signals::Signals::watch() {
         Ok(signals) => signals,
         Err(error) => {
@@ -36,9 +44,10 @@ fn main() -> ExitCode {
     if let Some(invocation) = as_zstd {
         return invocation.run(&signals);
     }
-    let args = match args::parse(std::env::args_os()) {
+    let args = match args.expect("parsed, unless zstd's flags were given") {
         Ok(args) => args,
         Err(error) => {
+            let error = args::shown(error);
             // Help and version go to standard output with code 0, mistakes to standard error with
             // 2.
             let code = error.exit_code() as u8;

@@ -20,8 +20,9 @@ mod verify;
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
+use ringpack::escape::{self, is_hidden};
 
 pub(crate) use bench::Bench;
 pub(crate) use cat::Cat;
@@ -66,6 +67,7 @@ Environment:
   RINGPACK_THREADS, RINGPACK_LEVEL, RINGPACK_IO, RINGPACK_PROGRESS, RINGPACK_METRICS_FILE
       stand in for the options of these names; what is typed counts more
   RINGPACK_LOG   what is logged, as debug or ringpack=info
+  RINGPACK_SANDBOX   off: reading files of others is not confined by Landlock
   NO_COLOR       no colours, if it is not empty
   TMPDIR         where scratch files stand if the output is a stream";
 
@@ -104,6 +106,26 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Args, clap::
     Args::from_arg_matches(&matches.map_err(|error| blaming(error, &args, &command))?)
 }
 
+/// An error of clap's for people: arguments that hide something are shown as other names are.
+pub(crate) fn shown(error: clap::Error) -> clap::Error {
+    let text = error.render().to_string();
+    let is_plain = |arg: OsString| arg.to_str().is_some_and(|arg| !arg.contains(is_hidden));
+    if error.exit_code() == 0 || std::env::args_os().all(is_plain) {
+        return error;
+    }
+    // The same mistake in arguments without anything hidden.
+    let args = std::env::args_os().map(|arg| escape::shown(&arg).to_string().into());
+    match parse(args) {
+        Err(error) => error,
+        // It was that they are no text.
+        Ok(_) => {
+            let what = text.lines().next().unwrap_or_default();
+            let what = what.strip_prefix("error: ").unwrap_or(what);
+            Args::command().error(ErrorKind::InvalidUtf8, escape::shown(what))
+        }
+    }
+}
+
 /// The error, naming the environment's variable where the value that is wrong came from there.
 fn blaming(mut error: clap::Error, args: &[OsString], command: &Clap) -> clap::Error {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue).cloned() else {
@@ -115,7 +137,7 @@ fn blaming(mut error: clap::Error, args: &[OsString], command: &Clap) -> clap::E
         std::env::var_os(variable).is_some_and(|found| found.to_string_lossy() == value.as_str())
     });
     if let Some(variable) = variable.filter(|_| !is_typed) {
-        let tip = format!("the environment variable {} says so", variable.display());
+        let tip = format!("the environment variable {} says so", variable.to_string_lossy());
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error
@@ -201,6 +223,17 @@ Examples:
     /// Write manual pages and completions, for packagers
     #[command(hide = true)]
     Generate(Generate),
+}
+
+impl Command {
+    /// Whether another program is run, which may need rights that this one has no use for.
+    pub(crate) fn runs_a_program(&self) -> bool {
+        match self {
+            Self::Pack(args) => args.guards.from_command,
+            Self::Resume(args) => args.guards.from_command,
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

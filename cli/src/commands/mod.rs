@@ -5,6 +5,7 @@ mod bench;
 mod cat;
 mod clean;
 mod compare_tree;
+mod confined;
 mod doctor;
 mod extract;
 mod foreign;
@@ -25,7 +26,10 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub(crate) use foreign::is_stream;
 pub(crate) use report::print;
+
+use ringpack::escape::shown;
 
 use crate::args::{Args, Command, Talk};
 use crate::exit::Failure;
@@ -33,6 +37,7 @@ use crate::job::Jobs;
 use crate::log;
 use crate::message::{self, Form};
 use crate::metrics;
+use crate::remedy;
 use crate::signals::Signals;
 
 /// Runs the command.
@@ -41,6 +46,10 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
     message::speak(form(&args.command));
     let talk = talk(&args.command);
     log::start(talk.map_or(0, |talk| talk.verbose))?;
+    if let Some(option) = output_option(&args.command) {
+        remedy::output_is_named_by(option);
+    }
+    confined::confine(&args.command);
     match &args.command {
         Command::Pack(args) => {
             let run = |jobs: &Jobs| pack::run(args, signals, jobs);
@@ -76,6 +85,15 @@ fn talk(command: &Command) -> Option<&Talk> {
         Command::Resume(args) => Some(&args.talk),
         Command::Unpack(args) => Some(&args.talk),
         Command::Verify(args) => Some(&args.talk),
+        _ => None,
+    }
+}
+
+/// The option that names the output, of those commands that have one.
+fn output_option(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Pack(_) | Command::Unpack(_) | Command::Salvage(_) => Some("--output (-o)"),
+        Command::Verify(_) => Some("--repair-map"),
         _ => None,
     }
 }
@@ -118,7 +136,7 @@ fn accompany(
     let path = path();
     if std::path::absolute(file).ok() == std::path::absolute(&path).ok() {
         let what = "the metrics would take the place of what they are about";
-        return Err(Failure::Usage(format!("{}: {what}: name another file", file.display())));
+        return Err(Failure::Usage(format!("{}: {what}: name another file", shown(file))));
     }
     metrics::check(file)?;
     let result = run(&jobs);

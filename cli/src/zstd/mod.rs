@@ -122,6 +122,9 @@ fn run(flags: &mut Flags, signals: &Signals) -> Result<u8, Failure> {
     if files.is_empty() {
         return Ok(code);
     }
+    if flags.mode != Mode::Compress {
+        translate::needs(&files, flags).enter();
+    }
     if flags.mode == Mode::List {
         return list::list(&files, flags.verbose > 0, signals, code);
     }

@@ -7,12 +7,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use ringpack::escape::shown;
+
 use super::flags::{Flags, Mode};
 use crate::args::Args;
-use crate::commands;
+use crate::commands::{self, is_stream};
 use crate::exit::Failure;
 use crate::message;
 use crate::names;
+use crate::sandbox::Needs;
 use crate::signals::Signals;
 
 /// The files in lots that one command can do: all at once where the options are the same for each,
@@ -40,6 +43,29 @@ pub(super) fn lot(files: &[PathBuf], flags: &Flags, signals: &Signals) -> Result
         // What testing found, or what became of one of several, was said already.
         _ => Err(Failure::Said),
     }
+}
+
+/// What reading all of the files takes, and writing what becomes of them.
+pub(super) fn needs(files: &[PathBuf], flags: &Flags) -> Needs {
+    let mut needs = Needs::default();
+    let unpacks = flags.mode == Mode::Decompress;
+    for file in files {
+        needs.reads(file);
+        if unpacks && is_stream(file) {
+            needs.spools();
+        }
+        if unpacks && !goes_to_stdout(file, flags) {
+            // Where there is no name for it, that is said of the file.
+            target(file, flags).iter().for_each(|target| needs.writes(target));
+            if flags.remove {
+                needs.removes(file);
+            }
+        }
+    }
+    if let Some(metrics) = std::env::var_os("RINGPACK_METRICS_FILE") {
+        needs.writes(Path::new(&metrics));
+    }
+    needs
 }
 
 /// The subcommand's arguments.
@@ -124,7 +150,7 @@ fn target(file: &Path, flags: &Flags) -> Result<PathBuf, Failure> {
         Mode::Compress => names::packed(file),
         _ => names::unpacked(file).ok_or_else(|| {
             let what = "has none of the suffixes .zst and .tzst: name the output with -o";
-            Failure::Usage(format!("{}: {what}", file.display()))
+            Failure::Usage(format!("{}: {what}", shown(file)))
         })?,
     };
     Ok(match (&flags.output_folder, target.file_name()) {
@@ -143,7 +169,7 @@ fn may_replace(file: &Path, target: &Path) -> Result<bool, Failure> {
     if !can_ask() || names::is_standard_stream(file) || target.symlink_metadata().is_err() {
         return Ok(false);
     }
-    let _ = write!(stderr(), "{} already exists; overwrite (y/n)? ", target.display());
+    let _ = write!(stderr(), "{} already exists; overwrite (y/n)? ", shown(target));
     let mut answer = String::new();
     let _ = stdin().lock().read_line(&mut answer);
     if answer.trim().eq_ignore_ascii_case("y") {

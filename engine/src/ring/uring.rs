@@ -12,7 +12,7 @@
 //! - U2: registered buffers are used by ids whose registration covers the same address and length.
 //! - U3: the submission queue has an entry for every operation that can be in flight.
 
-#![allow(unsafe_code)] // One of the two islands: SQEs carry addresses.
+#![allow(unsafe_code)] // One of the islands: SQEs carry addresses.
 
 use std::io;
 use std::os::fd::RawFd;
