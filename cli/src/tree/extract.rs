@@ -108,7 +108,7 @@ impl<'a> Extraction<'a> {
         let path = entry.member.path.clone();
         for note in &entry.notes {
             let name = self.root.shown(&path);
-            self.restored.warnings.push(format!("{}: {note}", name.display()));
+            self.restored.warnings.push(format!("{}: {note}", shown(&name)));
         }
         let Some(place) = self.root.place(&path, Missing::Made)? else {
             // The directory itself, which is the caller's.
