@@ -259,10 +259,7 @@ mod tests {
         assert_eq!(globals.said.len(), 2);
         let found = [512, 513, 2048, 2049].map(|offset| globals.before(offset).clone());
         assert_eq!(found, [Common::default(), uid(1), uid(1), gid]);
-        let kept = (0..1 << 20).find_map(|at| {
-            let kept = globals.keep(4096 + at * 512, uid(at as u32));
-            kept.is_none().then_some(at)
-        });
+        let kept = (0..1 << 20).find(|&at| globals.keep(4096 + at * 512, uid(at as u32)).is_none());
         assert!(kept.is_some_and(|count| count > 50_000), "{kept:?}");
     }
 }

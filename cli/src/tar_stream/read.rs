@@ -50,6 +50,7 @@ enum Map {
 }
 
 /// What a header is of.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Found {
     Member(Entry),
     /// Nothing to be restored; where what follows begins.
