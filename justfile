@@ -148,8 +148,7 @@ soak scale='20' seed='1': build
     RINGPACK_CRASHES={{ scale }} RINGPACK_KILLS=$((200 * {{ scale }})) \
         cargo test -p ringpack-tests --test crash --test storm -- --nocapture
     just power-cut $((2200 * {{ scale }})) {{ seed }}
-    for target in header frame index members seek_table record replay container mended tar; do \
-    for target in header frame index members seek_table record replay container mended foreign salvage; do \
+    for target in header frame index members seek_table record replay container mended tar foreign salvage; do \
         just fuzz $target $((30 * {{ scale }})) || exit 1; \
     done
 
