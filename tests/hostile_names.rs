@@ -60,7 +60,7 @@ fn scene(name: &OsStr) -> tempfile::TempDir {
 }
 
 /// What is run in such a folder: `%` stands for the name.
-const COMMANDS: [&str; 62] = [
+const COMMANDS: [&str; 66] = [
     "pack -v ./%.new",
     "pack ./%.new",
     "pack -v -f -o ./%.again.zst ./%.new",
@@ -95,6 +95,10 @@ const COMMANDS: [&str; 62] = [
     "verify -vv ./%.zst ./%.bad.zst ./%.other.zst",
     "verify --json ./%.bad.zst",
     "verify ./%.none.zst",
+    "verify -v --against ./%.new ./%.zst",
+    "verify --against ./%.bad.zst ./%.zst",
+    "verify -v --against ./%.d ./%.d.tar.zst",
+    "verify --against ./%.missing ./%.zst",
     "verify ./%.missing",
     "verify --repair-map=./%.map ./%.bad.zst",
     "verify --repair-map=./%.map -v ./%.bad.zst",

@@ -185,6 +185,8 @@ fn every_way_of_naming_works() {
         "$R unpack /dev/stdin -o out/9 < a/own.zst && cmp a/f out/9",
         "$R verify a/own.zst b/other.zst c/link.zst",
         "$R verify - < a/own.zst",
+        "$R verify --against a/f a/own.zst && $R verify --against a/f b/other.zst",
+        "$R verify --against a b/tree.tar.zst",
         "$R verify --repair-map maps/1 a/own.zst && test -s maps/1",
         "$R verify --metrics-file metrics/1 a/own.zst && grep -q success metrics/1",
         "RINGPACK_METRICS_FILE=metrics/2 $R -t a/own.zst && grep -q success metrics/2",

@@ -15,6 +15,9 @@ pub(super) fn confine(command: &Command) {
             for input in &args.inputs {
                 needs.reads(input);
             }
+            if let Some(source) = &args.against {
+                needs.reads(source);
+            }
             if let (Some(map), [input]) = (&args.repair_map, args.inputs.as_slice()) {
                 needs.reads_beside(input);
                 needs.writes(map);

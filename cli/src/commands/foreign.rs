@@ -161,7 +161,7 @@ pub(super) fn verify(
             count => format!(", {count} without a checksum"),
         };
         let compared = against.as_deref().map_or_else(String::new, |source| {
-            format!(", compared, the same as {}", source.display())
+            format!(", compared, the same as {}", shown(source))
         });
         let summary = format!("{name}: intact, {content} in {frames}{unchecked}{compared}");
         if talk.is_verbose() { format!("{summary}\n{}", how(&report)) } else { summary }

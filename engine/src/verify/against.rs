@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::escape::shown;
 use crate::planted::{self, Bug};
 use crate::ring::file::{Disk, File, FileKind, Status};
 use crate::ring::whole::read_full;
@@ -146,7 +147,7 @@ impl Against {
 
     /// Where the first difference between two pieces is that differ, and what it is.
     fn difference(&self, expected: &[u8], found: &[u8], at: u64) -> (u64, String) {
-        let name = self.path.display();
+        let name = shown(&self.path);
         match expected.iter().zip(found).position(|(expected, found)| expected != found) {
             Some(first) => {
                 let (content, source) = (expected[first], found[first]);
@@ -188,7 +189,7 @@ impl Against {
         self.check_unchanged()?;
         let Found { chunks, first } = std::mem::take(&mut *self.found());
         let longer = || {
-            let name = self.path.display();
+            let name = shown(&self.path);
             let what = format!("the content ends where {name} goes on");
             Difference { offset: content_size, chunk: None, what }
         };
