@@ -413,7 +413,7 @@ fn raw(name: &str, kind: u8, content: &[u8], fields: &[(usize, &[u8])]) -> Vec<u
     let mut header = [0; 512];
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, name.as_bytes());
-    put(100, b"0000644\0000001\0000002\0");
+    put(100, b"0000644\x00000001\x00000002\0");
     put(108, b"0000001\0");
     put(116, b"0000002\0");
     put(124, format!("{:011o}\0", content.len()).as_bytes());

@@ -98,6 +98,7 @@ pub struct Archive {
     pub ending: Box<dyn FnOnce() -> Result<MemberList> + Send>,
     /// Asked, if [`PackOptions::check_content`] says so, whether the finished container holds what
     /// the archive was made from. An error keeps it from being published.
+    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
     pub compare: Option<Box<dyn FnOnce(&Container) -> Result<()> + Send>>,
 }
 
