@@ -93,6 +93,35 @@ fn default_names() {
 }
 
 #[test]
+fn long_names() {
+    let folder = folder();
+    let content = fs::read(folder.path().join("in")).unwrap();
+    // Where the name and its partial file's still fit, where one does, and as long as a name may be.
+    for len in [234, 235, 238, 239, 251] {
+        for name in ["n".repeat(len), "é".repeat(len / 2) + &"n".repeat(len % 2)] {
+            fs::write(folder.path().join(&name), &content).unwrap();
+            quietly(folder.path(), &["pack", "--rm", &name]);
+            assert_eq!(names(folder.path()), ["in", &format!("{name}.zst")]);
+            quietly(folder.path(), &["unpack", "--rm", &format!("{name}.zst")]);
+            assert_same(&fs::read(folder.path().join(&name)).unwrap(), &content, &name);
+            fs::remove_file(folder.path().join(&name)).unwrap();
+        }
+    }
+    let (longest, other) = ("n".repeat(255), "n".repeat(254) + "m");
+    quietly(folder.path(), &["pack", "in", "-o", &longest]);
+    quietly(folder.path(), &["unpack", &longest, "-o", &other]);
+    assert_same(&fs::read(folder.path().join(&other)).unwrap(), &content, "as long as can be");
+    // A tree with such a name in it, and of such a name.
+    let tree = folder.path().join("t".repeat(255));
+    fs::create_dir(&tree).unwrap();
+    fs::rename(folder.path().join(&other), tree.join(&longest)).unwrap();
+    quietly(folder.path(), &["pack", &"t".repeat(255), "-o", &other]);
+    quietly(folder.path(), &["unpack", "-x", &other, "-o", "back"]);
+    let back = folder.path().join("back").join("t".repeat(255)).join(&longest);
+    assert_same(&fs::read(back).unwrap(), &content, "extracted");
+}
+
+#[test]
 fn names_that_look_like_options() {
     let folder = folder();
     let folder = folder.path();

@@ -423,3 +423,39 @@ fn a_live_writers_job_is_not_gone_on_with() {
     assert!(output.status.success(), "{}", stderr(&output));
     place.check_packed("two at once");
 }
+
+#[test]
+fn what_is_left_of_a_target_with_a_long_name_is_gone_on_with_and_cleaned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(LEN, 6);
+    fs::write(folder.path().join("in"), &content).unwrap();
+    // Two that differ in the last letter only.
+    let [one, other] = ["a", "b"].map(|end| "long".repeat(63) + "xx" + end);
+    let here = |args: &[&str]| {
+        let mut command = ringpack(args);
+        command.current_dir(folder.path());
+        command
+    };
+    for target in [&one, &other] {
+        let mut running = Running::start(here(&["pack", "in", "-o", target]).args(SLOWLY));
+        let before = names(folder.path());
+        let journal = || {
+            let is_new =
+                |name: &String| name.ends_with(".ringpack-journal") && !before.contains(name);
+            let name = names(folder.path()).into_iter().find(is_new)?;
+            fs::metadata(folder.path().join(name)).ok().filter(|it| it.len() > 0)
+        };
+        until("there is a checkpoint", || journal().is_some());
+        running.signal(Signal::SIGTERM);
+        let stopped = running.end();
+        assert_eq!(stopped.status.code(), Some(75), "{}", stderr(&stopped));
+        assert_eq!(named_command(&stderr(&stopped)), format!("ringpack resume {target}"));
+    }
+    assert_eq!(names(folder.path()).len(), 5, "a partial file and a journal each, and the input");
+    succeed(&mut here(&["resume", "-q", &one]));
+    let packed = fs::read(folder.path().join(&one)).unwrap();
+    assert_same(&zstd::decode_all(&*packed).unwrap(), &content, "gone on with");
+    assert_eq!(names(folder.path()).len(), 4);
+    succeed(&mut here(&["clean", "."]));
+    assert_eq!(names(folder.path()), ["in", &one]);
+}

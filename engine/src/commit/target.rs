@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,15 @@ pub const JOURNAL_SUFFIX: &str = ".ringpack-journal";
 /// What the name of a journal ends with that is to take another's place.
 pub const NEW_JOURNAL_SUFFIX: &str = ".ringpack-rewrite";
 
+/// Bytes of a shortened name that are of its digest: enough that no two names meet.
+const DIGEST_BYTES: usize = 16;
+
+const _: () = {
+    // `clean` and `salvage` put one in the place of another.
+    assert!(PARTIAL_SUFFIX.len() == JOURNAL_SUFFIX.len());
+    assert!(PARTIAL_SUFFIX.len() == NEW_JOURNAL_SUFFIX.len());
+};
+
 /// The name that ends with `suffix` beside the target called `name`.
 pub(super) fn beside(name: &OsStr, suffix: &str) -> OsString {
     let mut beside = name.to_owned();
@@ -25,11 +35,39 @@ pub(super) fn beside(name: &OsStr, suffix: &str) -> OsString {
     beside
 }
 
+/// What the names beside the target called `name` begin with, in a directory whose names have no
+/// more than `name_bytes_max` bytes: the name, or where that is too long its front and its digest.
+///
+/// ```text
+/// a-long-name-of-a-fil~0123456789abcdef0123456789abcdef.ringpack-partial
+/// ```
+fn stem(name: &OsStr, name_bytes_max: usize) -> OsString {
+    let bytes = name.as_bytes();
+    let max = name_bytes_max.saturating_sub(PARTIAL_SUFFIX.len());
+    if bytes.len() <= max {
+        return name.to_owned();
+    }
+    let digest = blake3::hash(bytes).to_hex();
+    let digest = &digest[..2 * DIGEST_BYTES];
+    let front = &bytes[..max.saturating_sub(1 + digest.len())];
+    // Not through a character: a file system may take text alone.
+    let front = match std::str::from_utf8(front) {
+        Err(error) if error.error_len().is_none() => &front[..error.valid_up_to()],
+        _ => front,
+    };
+    let mut stem = OsStr::from_bytes(front).to_owned();
+    stem.push("~");
+    stem.push(digest);
+    stem
+}
+
 /// A name that a file is to take.
 #[derive(Clone, Debug)]
 pub struct Target {
     directory: Arc<dyn Directory>,
     name: OsString,
+    /// What the names beside it begin with.
+    stem: OsString,
     path: PathBuf,
     replace: Replace,
 }
@@ -49,7 +87,9 @@ impl Target {
         };
         let parent = path.parent().unwrap_or(Path::new(""));
         let directory = disk.directory(parent).map_err(failed("cannot open the directory"))?;
-        let target = Self { directory, name: name.to_owned(), path: path.to_owned(), replace };
+        let stem = stem(name, directory.name_bytes_max());
+        let target =
+            Self { directory, name: name.to_owned(), stem, path: path.to_owned(), replace };
         match target.current()? {
             None => {}
             Some(Status { kind: FileKind::Directory, .. }) => {
@@ -109,7 +149,7 @@ impl Target {
     }
 
     fn beside(&self, suffix: &str) -> OsString {
-        beside(&self.name, suffix)
+        beside(&self.stem, suffix)
     }
 
     /// Its own name.
@@ -185,5 +225,29 @@ mod tests {
         assert!(refused(&dir.path().join("none/out")).to_string().contains("directory"));
         assert!(refused(Path::new("/dev/null")).to_string().contains("no regular file"));
         assert!(refused(Path::new("/")).to_string().contains("no name"));
+    }
+
+    #[test]
+    fn names_beside_a_long_one_fit_and_differ() {
+        for max in [255, 143] {
+            for len in max - 40..=max {
+                let [a, b] =
+                    ["a", "b"].map(|end| stem(OsStr::new(&("n".repeat(len - 1) + end)), max));
+                assert_ne!(a, b);
+                assert!(a.len() + PARTIAL_SUFFIX.len() <= max, "{len} of {max}");
+                let is_whole = len + PARTIAL_SUFFIX.len() <= max;
+                assert_eq!(a.as_bytes().ends_with(b"na"), is_whole, "{len} of {max}");
+            }
+            // Two and four bytes a character: nothing is cut in two.
+            for character in ["é", "𝄞"] {
+                for before in ["", "x", "xx", "xxx"] {
+                    let name = before.to_owned() + &character.repeat(max / character.len() - 1);
+                    let stem = stem(OsStr::new(&name), max);
+                    assert!(stem.to_str().is_some() && stem.len() + PARTIAL_SUFFIX.len() <= max);
+                }
+            }
+        }
+        let odd = stem(OsStr::from_bytes(&[0xFF; 255]), 255);
+        assert_eq!(odd.len() + PARTIAL_SUFFIX.len(), 255);
     }
 }

@@ -285,7 +285,13 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// As `getdents64`.
     fn list(&self) -> io::Result<Vec<OsString>>;
 
-    /// Renames within the directory, as `renameat2`.
+    /// Most bytes that a name in it may have.
+    fn name_bytes_max(&self) -> usize {
+        255
+    }
+
+    /// Renames within the directory, as `renameat2`. Where the file system can't be told that the
+    /// name must be free, it is looked at just before.
     ///
     /// # Errors
     /// `AlreadyExists` where `to` exists and [`Replace::Never`] is asked, else as `renameat2`.

@@ -329,6 +329,12 @@ impl Directory for OsDirectory {
         Ok(names)
     }
 
+    fn name_bytes_max(&self) -> usize {
+        // Some tell nonsense: no file system on Linux has longer names, or none of a few words.
+        let told = rustix::fs::fstatvfs(&self.0).map_or(255, |told| told.f_namemax);
+        usize::try_from(told).ok().filter(|max| (64..=255).contains(max)).unwrap_or(255)
+    }
+
     fn is_ours(&self, status: &Status) -> bool {
         // Root gives a partial file to the input's owner before it is published.
         let me = nix::unistd::geteuid();
