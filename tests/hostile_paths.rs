@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use ringpack::commit::{Partial, Target};
 use ringpack::pipeline::IoMode;
+use ringpack::ring::file::Replace;
 use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{Output, UnpackOptions, unpack};
 use ringpack::{Cancel, ErrorKind};
@@ -282,4 +284,48 @@ fn privileges_are_not_copied() {
             assert_eq!(succeed(Command::new("getcap").arg(path("out"))), b"", "{job}");
         }
     }
+}
+
+#[test]
+fn a_journal_that_another_user_puts_in_place_midway_is_not_read() {
+    let test = "a_journal_that_another_user_puts_in_place_midway_is_not_read";
+    if !is_root() {
+        return skip(test, "giving a file away needs root");
+    }
+    let folder = folder();
+    let (own, foreign) = (folder.path().join("out.ringpack-journal"), folder.path().join("theirs"));
+    // At each look that is taken on the way, and never.
+    let (mut believed, mut refused) = (0, 0);
+    for moment in 0..6 {
+        for (path, bytes) in [(&own, b"ours"), (&foreign, b"evil")] {
+            let _ = fs::remove_file(path);
+            fs::write(path, bytes).unwrap();
+        }
+        std::os::unix::fs::chown(&foreign, Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::write(folder.path().join(PARTIAL), b"").unwrap();
+        let looks = Arc::new(AtomicUsize::new(usize::MAX));
+        let (count, from, to) = (Arc::clone(&looks), foreign.clone(), own.clone());
+        let disk = WatchedDisk::new(OsDisk, move |step| {
+            let is_counted = step == Step::Look && count.load(SeqCst) != usize::MAX;
+            if is_counted && count.fetch_add(1, SeqCst) == moment {
+                fs::rename(&from, &to).unwrap();
+            }
+        });
+        let target = Target::new(&disk, &folder.path().join("out"), Replace::Never).unwrap();
+        let partial = Partial::adopt(target, false).unwrap().unwrap();
+        looks.store(0, SeqCst);
+        match partial.journal() {
+            Ok(journal) => {
+                let mut read = [0; 4];
+                journal.unwrap().read_at(&mut read, 0).unwrap();
+                assert_eq!(&read, b"ours", "at look {moment}");
+                believed += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NotResumable, "at look {moment}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(believed > 0 && refused > 0, "{believed} believed, {refused} refused");
 }

@@ -455,3 +455,58 @@ fn a_pipe_that_ends_early() {
     fs::File::open(&output).unwrap().read_to_end(&mut container).unwrap();
     assert!(container.len().is_multiple_of(4096));
 }
+
+/// Holds a lease on the file that it is given until somebody else opens that.
+const LEASED: &str = r#"
+import fcntl, os, signal, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+signal.sigwait([signal.SIGIO])
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+"#;
+
+#[test]
+fn a_file_whose_lease_another_program_holds_is_waited_for() {
+    let test = "a_file_whose_lease_another_program_holds_is_waited_for";
+    if !has_tool("python3") {
+        return skip(test, "python3 is not installed");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, out) = (folder.path().join("tree"), folder.path().join("out"));
+    fs::create_dir(&tree).unwrap();
+    let file = tree.join("file");
+    fs::write(&file, content(100 * KIB, 1)).unwrap();
+    for input in [&file, &tree] {
+        let mut holder = Command::new("python3");
+        holder.args(["-c", LEASED]).arg(&file).stdout(Stdio::piped());
+        let mut holder = Running::with(&mut holder);
+        let mut held = [0; 5];
+        holder.child().stdout.take().unwrap().read_exact(&mut held).unwrap();
+        succeed(ringpack(["pack", "-q"]).arg(input).arg("-o").arg(&out));
+        succeed(ringpack(["verify", "--decode"]).arg(&out));
+        fs::remove_file(&out).unwrap();
+    }
+}
+
+#[test]
+fn files_that_the_kernel_makes_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    for path in [
+        "/proc/sys/kernel/ostype",
+        "/proc/cpuinfo",
+        "/proc/self/mounts",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+        "/sys/kernel/notes",
+    ] {
+        let Ok(expected) = fs::read(path) else { continue };
+        succeed(ringpack(["pack", "-q", path, "-o"]).arg(&out));
+        let packed = zstd::decode_all(&*fs::read(&out).unwrap()).unwrap();
+        // Others may be mounting at this moment, and processors change their speed.
+        let is_steady = !matches!(path, "/proc/self/mounts" | "/proc/cpuinfo");
+        assert!(!packed.is_empty() && (!is_steady || packed == expected), "{path}");
+        fs::remove_file(&out).unwrap();
+    }
+}

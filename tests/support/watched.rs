@@ -241,6 +241,14 @@ impl Directory for WatchedDirectory {
         self.before(Step::Look).status(name)
     }
 
+    fn is_ours(&self, status: &Status) -> bool {
+        self.inner.is_ours(status)
+    }
+
+    fn is_own(&self, status: &Status) -> bool {
+        self.inner.is_own(status)
+    }
+
     fn list(&self) -> io::Result<Vec<OsString>> {
         self.before(Step::Look).list()
     }

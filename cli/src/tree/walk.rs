@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Gid, Group, Uid, User};
 use ringpack::escape;
 use ringpack::members::{Member, MemberKind, MemberList};
-use ringpack::ring::os::status_of;
+use ringpack::ring::os::{open_promptly, status_of};
 use ringpack::ring::writeback::settled;
 use ringpack::{Error, ErrorKind, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
@@ -180,9 +180,15 @@ impl<W: io::Write> Walking<'_, W> {
         status: &Stat,
         path: &[u8],
     ) -> Result<(OwnedFd, Stat)> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let failed = |error| self.failed("cannot open", error, path);
-        let open = openat(&level.open, name, flags, Mode::empty()).map_err(failed)?;
+        let open = |flags: i32| {
+            let flags = OFlags::from_bits_retain(flags as u32);
+            let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+            Ok(openat(&level.open, name, flags, Mode::empty())?.into())
+        };
+        let open = open_promptly(open, flags.bits() as i32)
+            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let open = OwnedFd::from(open);
         let now = self.settled(&open, path)?;
         if identity(&now) == identity(status) {
             return Ok((open, now));

@@ -206,18 +206,28 @@ impl Partial {
     /// read and what to believe, and even root takes that from nobody else.
     pub fn journal(&self) -> Result<Option<Arc<dyn File>>> {
         let name = self.target.journal_name();
-        match self.status_of_own(&name)? {
-            None => return Ok(None),
-            Some(status) if !self.target.directory().is_own(&status) => {
-                let what = "its journal was written by another user";
-                return Err(Error::new(ErrorKind::NotResumable, what)
-                    .at(self.target.path())
-                    .hint("resume it as that user, or pack it anew"));
+        let directory = self.target.directory();
+        let failed = |error| self.target.failed("cannot open its journal", error);
+        let file = match directory.open_existing(&name, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                // Something else may have the name.
+                self.status_of_own(&name)?;
+                return Err(failed(error));
             }
-            Some(_) => {}
+        };
+        // The open file is judged: the name may lead elsewhere by now.
+        let status = file.status().map_err(failed)?;
+        if status.kind != FileKind::Regular || !directory.is_ours(&status) {
+            return Err(in_the_way(&self.target, &name));
         }
-        let file = self.target.directory().open_existing(&name, false);
-        let file = file.map_err(|error| self.target.failed("cannot open its journal", error))?;
+        if !directory.is_own(&status) {
+            let what = "its journal was written by another user";
+            return Err(Error::new(ErrorKind::NotResumable, what)
+                .at(self.target.path())
+                .hint("resume it as that user, or pack it anew"));
+        }
         // What a failed sync kept from the medium is not to be believed.
         let dropped = file.drop_cache();
         dropped.map_err(|error| self.target.failed("cannot read its journal", error))?;

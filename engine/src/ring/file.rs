@@ -141,6 +141,12 @@ pub trait File: Send + Sync + fmt::Debug {
         self.status()
     }
 
+    /// Whether the length that the file states is that of its content. The kernel makes some files
+    /// up as they are read, those of sysfs for one.
+    fn states_length(&self) -> bool {
+        true
+    }
+
     /// Whether reads and writes go past the page cache. They must then be on the grid.
     fn is_direct(&self) -> bool;
 

@@ -7,7 +7,8 @@
 //!
 //! Direct I/O is decided when a file is opened: asked for, offered by the file system
 //! (`statx(STATX_DIOALIGN)`) at no coarser a grid than ours, and not btrfs, which takes direct
-//! writes and buffers them after all.
+//! writes and buffers them after all. A kernel that doesn't tell is asked by trying, on ext4, xfs
+//! and block devices.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -82,13 +83,11 @@ impl Disk for OsDisk {
     }
 
     fn open(&self, path: &Path, direct: bool) -> io::Result<Arc<dyn File>> {
-        // O_NONBLOCK: opening a FIFO that nobody writes to must not hang; it is turned off below.
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY)
-            .open(path)?;
-        set_flag(&file, OFlag::O_NONBLOCK, false)?;
-        OsFile::adopt(file, direct)
+        let open = |flags| {
+            let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY;
+            fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+        };
+        OsFile::adopt(open_promptly(open, libc::O_RDONLY)?, direct)
     }
 
     fn backend(
@@ -150,6 +149,13 @@ impl File for OsFile {
             // What is written to a device moves no time of its node.
             _ => Ok(status),
         }
+    }
+
+    fn states_length(&self) -> bool {
+        // linux/magic.h: sysfs, debugfs, tracefs, securityfs.
+        const MADE_UP: [u32; 4] = [0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673];
+        let system = rustix::fs::fstatfs(&self.0).map(|system| system.f_type as u32);
+        !system.is_ok_and(|system| MADE_UP.contains(&system))
     }
 
     fn is_direct(&self) -> bool {
@@ -282,8 +288,8 @@ impl Directory for OsDirectory {
     }
 
     fn open_existing(&self, name: &OsStr, direct: bool) -> io::Result<Arc<dyn File>> {
-        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let opened = match self.open_at(name, flags, Mode::empty()) {
+        let open = |flags| self.open_at(name, OFlag::from_bits_retain(flags), Mode::empty());
+        let opened = match open_promptly(open, libc::O_RDWR | libc::O_NOFOLLOW) {
             // A partial file that has its final mode already, which may let nobody write.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.open_own(name).map_err(|_| error)
@@ -299,7 +305,10 @@ impl Directory for OsDirectory {
             Ok(file) => OsFile::adopt(file, false),
             // A file system without O_TMPFILE: a name that is gone as soon as it is made.
             Err(_) => {
-                let name = format!(".ringpack-scratch-{}", std::process::id());
+                // Drawn: the jobs of a process don't meet, nor does one that was killed in between
+                // stand in the way of the next.
+                let name = u128::from_ne_bytes(OsDisk.run_id());
+                let name = format!(".ringpack-scratch-{name:032x}");
                 let file = self.create_new(OsStr::new(&name), false)?;
                 self.unlink(OsStr::new(&name))?;
                 Ok(file)
@@ -421,6 +430,36 @@ fn set_flag(file: &impl AsFd, flag: OFlag, on: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Opens by `open`, which is given the flags to open by, and doesn't wait for the other end of a
+/// FIFO, since nobody may ever come. A regular file whose lease somebody holds (fcntl(2),
+/// `F_SETLEASE`) is waited for, as any program does: the kernel asks for the lease back, and takes
+/// it in the end.
+///
+/// # Errors
+/// As `open`.
+pub fn open_promptly(
+    open: impl Fn(i32) -> io::Result<fs::File>,
+    flags: i32,
+) -> io::Result<fs::File> {
+    let file = match open(flags | libc::O_NONBLOCK) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let found = open(libc::O_PATH | flags & libc::O_NOFOLLOW)?;
+            if status_of(&rustix::fs::fstat(&found)?).kind != FileKind::Regular {
+                return Err(error);
+            }
+            // By descriptor: the name may lead elsewhere by now.
+            let flags = OFlag::from_bits_retain(flags & !libc::O_NOFOLLOW) | OFlag::O_CLOEXEC;
+            let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+            nix::fcntl::open(path.as_str(), flags, Mode::empty())?.into()
+        }
+        opened => opened?,
+    };
+    // Left on, a read of a device that can't tell whether it would wait is refused: before Linux
+    // 6.4 each one that a ring is asked for.
+    set_flag(&file, OFlag::O_NONBLOCK, false)?;
+    Ok(file)
+}
+
 /// Takes it for done where the process may not do it, or the file system has no such thing: a user
 /// namespace that doesn't map the owner (EINVAL), vfat (EPERM), and the like.
 fn granted(result: io::Result<()>) -> io::Result<()> {
@@ -448,15 +487,28 @@ fn supported(result: nix::Result<()>) -> io::Result<()> {
 
 /// Whether the file system serves direct I/O on our grid.
 fn serves_direct(file: &fs::File) -> bool {
-    const BTRFS_SUPER_MAGIC: u32 = 0x9123_683E; // linux/magic.h
-    let Ok(file_system) = rustix::fs::fstatfs(file) else {
+    let (Ok(file_system), Ok(stat)) = (rustix::fs::fstatfs(file), rustix::fs::fstat(file)) else {
         return false;
     };
-    if file_system.f_type as u32 == BTRFS_SUPER_MAGIC {
-        return false;
-    }
+    is_worth_trying(status_of(&stat).kind, file_system.f_type as u32, direct_grid(file))
+}
+
+/// Whether direct I/O is to be tried on a file of this kind, on a file system that calls itself
+/// this and asks for this `grid`, if it tells. Who tries it has to do without it where a read or
+/// write is refused.
+fn is_worth_trying(kind: FileKind, file_system: u32, grid: Option<(u32, u32)>) -> bool {
+    // linux/magic.h; the last is that of ext2 and ext3 as well.
+    const BTRFS: u32 = 0x9123_683E;
+    const XFS: u32 = 0x5846_5342;
+    const EXT4: u32 = 0xEF53;
     let fits = |align: u32| align > 0 && (ALIGN as u32).is_multiple_of(align);
-    direct_grid(file).is_some_and(|(memory, offset)| fits(memory) && fits(offset))
+    match grid {
+        // A device isn't of the file system that its node is in.
+        _ if kind != FileKind::BlockDevice && file_system == BTRFS => false,
+        Some((memory, offset)) => fits(memory) && fits(offset),
+        // Before Linux 6.1 none tells. These have long served it, and on a grid of a logical block.
+        None => kind == FileKind::BlockDevice || matches!(file_system, EXT4 | XFS),
+    }
 }
 
 /// What the file system asks of direct I/O on a file: alignment of memory, and of offsets and
@@ -517,6 +569,60 @@ mod tests {
             assert_eq!(new.read_at(&mut bytes, 0).unwrap(), 5);
             assert_eq!(&bytes, b"dirty");
             folder.unlink(name).unwrap();
+        }
+    }
+
+    #[test]
+    fn direct_io_is_tried_where_it_is_offered_or_known() {
+        const EXT4: u32 = 0xEF53;
+        const XFS: u32 = 0x5846_5342;
+        const BTRFS: u32 = 0x9123_683E;
+        const TMPFS: u32 = 0x0102_1994;
+        const FUSE: u32 = 0x6573_5546;
+        use FileKind::{BlockDevice, Regular};
+        for (kind, file_system, grid, is_tried) in [
+            (Regular, EXT4, Some((4, 512)), true),
+            (Regular, XFS, Some((512, 4096)), true),
+            (Regular, EXT4, Some((512, 8192)), false),
+            (Regular, EXT4, Some((0, 0)), false),
+            (Regular, EXT4, None, true),
+            (Regular, XFS, None, true),
+            (Regular, BTRFS, Some((512, 512)), false),
+            (Regular, BTRFS, None, false),
+            (Regular, TMPFS, None, false),
+            (Regular, FUSE, None, false),
+            (BlockDevice, TMPFS, None, true),
+            (BlockDevice, BTRFS, Some((512, 512)), true),
+            (BlockDevice, TMPFS, Some((512, 8192)), false),
+        ] {
+            let found = is_worth_trying(kind, file_system, grid);
+            assert_eq!(found, is_tried, "{kind:?} {file_system:x} {grid:?}");
+        }
+    }
+
+    /// Each way of opening a file that a backend may be given.
+    #[test]
+    fn no_file_is_left_not_to_block() {
+        let (path, folder) = folder();
+        let name = OsStr::new("a");
+        let own = OsStr::new("own");
+        for direct in [false, true] {
+            let created = folder.create_new(name, direct).unwrap();
+            folder.create_new(own, false).unwrap();
+            let read_only = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+            fs::set_permissions(path.path().join("own"), read_only).unwrap();
+            for (file, what) in [
+                (created, "create_new"),
+                (folder.open_existing(name, direct).unwrap(), "open_existing"),
+                (folder.open_existing(own, direct).unwrap(), "open_existing, read-only"),
+                (folder.scratch().unwrap(), "scratch"),
+                (OsDisk.open(&path.path().join("a"), direct).unwrap(), "open"),
+            ] {
+                let flags = flags(&file.share().unwrap()).unwrap();
+                assert!(!flags.contains(OFlag::O_NONBLOCK), "{what}");
+            }
+            folder.unlink(name).unwrap();
+            folder.unlink(own).unwrap();
         }
     }
 

@@ -21,6 +21,9 @@ use crate::cancel::{Cancel, Registration};
 /// (`/proc/sys/fs/pipe-max-size`).
 const PIPE_BYTES: i32 = 1 << 20;
 
+/// Bytes that are read at once at least, however little memory there is.
+const PIECE_MIN: usize = 4096;
+
 /// One end of a pipe, or of anything else that is read or written in order.
 #[derive(Debug)]
 pub struct PipeEnd {
@@ -93,13 +96,19 @@ impl PipeEnd {
     /// As `read`.
     pub fn read_full(&self, bytes: &mut [u8]) -> io::Result<Option<usize>> {
         let mut filled = 0;
+        let mut piece = bytes.len();
         while filled < bytes.len() {
             if !self.ready(PollFlags::POLLIN)? {
                 return Ok(None);
             }
-            match (&self.file).read(&mut bytes[filled..]) {
+            let end = bytes.len().min(filled + piece);
+            match (&self.file).read(&mut bytes[filled..end]) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
+                // Files of /proc/sys are given memory of the kernel's own for all that is asked.
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && piece > PIECE_MIN => {
+                    piece = (piece / 2).max(PIECE_MIN);
+                }
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -40,6 +40,9 @@ impl Source {
             FileKind::Regular | FileKind::BlockDevice => {}
         }
         let file = disk.open(path, direct).map_err(failed)?;
+        if !file.states_length() {
+            return Ok(Self::Stream);
+        }
         let opened = settled(file.as_ref()).map_err(|error| error.at(path))?;
         // Files of /proc state no length, and have content all the same.
         if opened.len == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
