@@ -219,21 +219,30 @@ fn on_the_simulated_disk() {
     }
 }
 
-/// Calls that fail, by name and number, and whether the target is the new file all the same.
-const FAILURES: [(&str, u32, bool); 11] = [
+/// What becomes of the partial file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Partial {
+    Removed,
+    /// It is complete, and stays under its name.
+    Kept,
+    Published,
+}
+
+/// Calls that fail, by name and number, and what becomes of the partial file.
+const FAILURES: [(&str, u32, Partial); 11] = [
     // The header, an extent (on its own thread, which counts for itself), the tail.
-    ("pwrite64", 1, false),
-    ("pwrite64", 2, false),
-    ("pwrite64", 3, false),
-    ("ftruncate", 1, false),
-    ("fsync", 1, false),
-    ("fchmod", 1, false),
-    ("utimensat", 1, false),
-    ("fsync", 2, false),
-    ("renameat,renameat2", 1, false),
+    ("pwrite64", 1, Partial::Removed),
+    ("pwrite64", 2, Partial::Removed),
+    ("pwrite64", 3, Partial::Removed),
+    ("ftruncate", 1, Partial::Removed),
+    ("fsync", 1, Partial::Removed),
+    ("fchmod", 1, Partial::Removed),
+    ("utimensat", 1, Partial::Removed),
+    ("fsync", 2, Partial::Removed),
+    ("renameat,renameat2", 1, Partial::Kept),
     // The directory's: the name is given by then.
-    ("fsync", 3, true),
-    ("flock", 1, false),
+    ("fsync", 3, Partial::Published),
+    ("flock", 1, Partial::Removed),
 ];
 
 #[test]
@@ -241,7 +250,7 @@ fn each_call_that_fails() {
     if !has_strace("each_call_that_fails") {
         return;
     }
-    for (call, nth, published) in FAILURES {
+    for (call, nth, fate) in FAILURES {
         for old in [None, Some("old")] {
             let what = format!("{call} {nth}, target {old:?}");
             let folder = folder();
@@ -267,15 +276,21 @@ fn each_call_that_fails() {
             let failed = failed.unwrap_or_else(|| panic!("{what}: nothing failed: {calls:#?}"));
             // Nothing follows but the removal of the partial file.
             let after: Vec<_> = calls[failed + 1..].iter().map(String::as_str).collect();
-            if published {
-                assert!(after.is_empty(), "{what}: {after:?}");
-                assert!(fs::metadata(&target).unwrap().len() == 208_896, "{what}");
-            } else {
-                assert_eq!(after, ["unlinkat(<dir>, <partial>, 0)"], "{what}");
+            let removal = ["unlinkat(<dir>, <partial>, 0)"];
+            assert_eq!(after, &removal[..usize::from(fate == Partial::Removed)], "{what}");
+            let finished = match fate {
+                Partial::Removed => None,
+                Partial::Kept => Some(folder.path().join(PARTIAL)),
+                Partial::Published => Some(target.clone()),
+            };
+            if let Some(finished) = finished {
+                assert_eq!(fs::metadata(finished).unwrap().len(), 208_896, "{what}");
+            }
+            if fate != Partial::Published {
                 assert_eq!(fs::read_to_string(&target).ok().as_deref(), old, "{what}");
             }
-            let there = names(folder.path());
-            assert!(there.iter().all(|name| name != PARTIAL), "{what}: {there:?}");
+            let is_there = names(folder.path()).iter().any(|name| name == PARTIAL);
+            assert_eq!(is_there, fate == Partial::Kept, "{what}");
         }
     }
 }

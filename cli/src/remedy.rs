@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use ringpack::{Error, ErrorKind};
 
+use crate::quoting::quoted;
+
 /// The option by which the command names its output, if it has one.
 static OUTPUT: OnceLock<&'static str> = OnceLock::new();
 
@@ -22,6 +24,12 @@ pub(crate) fn remedied(error: &Error) -> Error {
 }
 
 fn step(error: &Error, output: Option<&str>) -> Error {
+    if let (Some(file), Some(target)) = (error.complete_file(), error.path()) {
+        let (from, to) = (quoted(file), quoted(target));
+        return error
+            .again()
+            .hint(format!("the finished file is kept: mv {from} {to} publishes it"));
+    }
     let cause = error.raw_os_error().map(Errno::from_raw);
     let by_cause = cause.and_then(|cause| by_cause(error.kind(), cause, output));
     match by_cause.or_else(|| by_kind(error.kind(), output)) {
@@ -109,6 +117,19 @@ mod tests {
         ] {
             let said = remedied(&Error::new(kind, "it went wrong")).to_string();
             assert!(said.starts_with("it went wrong; "), "{kind:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_finished_file_is_published_by_the_command_that_is_named() {
+        for (kind, effect) in [
+            (ErrorKind::Output, "publishes it"),
+            (ErrorKind::TargetExists, "puts it in the place of that one"),
+        ] {
+            let failed = Error::new(kind, "failed").at("/a b/out");
+            let said = remedied(&failed.complete("/a b/out.ringpack-partial".into())).to_string();
+            let command = format!("mv '/a b/out.ringpack-partial' '/a b/out' {effect}");
+            assert!(said.ends_with(&command), "{said}");
         }
     }
 

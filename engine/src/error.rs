@@ -98,6 +98,7 @@ struct Inner {
     offset: Option<u64>,
     hint: Option<Cow<'static, str>>,
     resumable: Option<u64>,
+    complete: Option<PathBuf>,
     source: Option<io::Error>,
 }
 
@@ -134,6 +135,7 @@ impl Error {
             offset: None,
             hint: None,
             resumable: None,
+            complete: None,
             source: None,
         }))
     }
@@ -199,6 +201,20 @@ impl Error {
         self.0.resumable
     }
 
+    /// Says that the output is complete, and stands at `path` because it couldn't be given its name.
+    #[must_use]
+    pub fn complete(mut self, path: PathBuf) -> Self {
+        self.0.complete.get_or_insert(path);
+        self
+    }
+
+    /// Where the output stands, whole and durable, if all that failed was to give it its name.
+    /// Renaming that file to [`Self::path`] publishes it.
+    #[must_use]
+    pub fn complete_file(&self) -> Option<&Path> {
+        self.0.complete.as_deref()
+    }
+
     /// The same error once more, for another who has to hear of it. The cause keeps its number and
     /// its text.
     #[must_use]
@@ -216,6 +232,7 @@ impl Error {
             offset: inner.offset,
             hint: inner.hint.clone(),
             resumable: inner.resumable,
+            complete: inner.complete.clone(),
             source,
         }))
     }

@@ -70,6 +70,10 @@ pub enum Bug {
     LeftOutUncounted,
     /// A turn of the ring hands over one operation, and waits for it.
     BatchOfOne,
+    /// Files on FUSE are read and written by the ring, as others are.
+    FuseByRing,
+    /// A complete file is removed because it couldn't be given its name.
+    CompleteDiscarded,
     /// Each chunk is copied into memory of its own before it is encoded.
     CopiedFirst,
     /// Content is said to be as its source is, without being compared.

@@ -9,6 +9,7 @@ pub mod foreign;
 pub mod foreign_mutant;
 pub mod foreign_oracle;
 pub mod forge;
+pub mod fuse;
 pub mod liar;
 pub mod memory;
 pub mod mount;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringpack::ring::file::{Attributes, Directory, Disk, File, Replace, Status};
+use ringpack::ring::file::{Attributes, Directory, Disk, File, Guard, Replace, Status};
 use ringpack::ring::{Backend, BackendConfig, BackendKind, Completed, Op, OpKind, Tier, Wait};
 use ringpack::stats::RingCounters;
 
@@ -161,6 +161,10 @@ impl File for WatchedFile {
         self.inner.leave_direct()
     }
 
+    fn suits_ring(&self) -> bool {
+        self.inner.suits_ring()
+    }
+
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.before(Step::Look).read_at(bytes, offset)
     }
@@ -253,7 +257,7 @@ impl Directory for WatchedDirectory {
         self.before(Step::Look).list()
     }
 
-    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()> {
+    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<Guard> {
         self.before(Step::Rename).rename(from, to, replace)
     }
 

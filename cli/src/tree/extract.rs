@@ -386,9 +386,14 @@ fn give_name(place: &Place, name: &[u8], replace: bool) -> rustix::io::Result<()
     }
     match renameat_with(parent, name, parent, to, RenameFlags::NOREPLACE) {
         // A file system that can't: a second name is refused where there is one.
-        Err(Errno::INVAL) => {
-            linkat(parent, name, parent, to, AtFlags::empty())?;
-            unlinkat(parent, name, AtFlags::empty())
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            match linkat(parent, name, parent, to, AtFlags::empty()) {
+                Ok(()) => unlinkat(parent, name, AtFlags::empty()),
+                Err(Errno::EXIST) => Err(Errno::EXIST),
+                // One without hard links either: another program may take the name in between.
+                Err(_) if place.is_taken()? => Err(Errno::EXIST),
+                Err(_) => renameat(parent, name, parent, to),
+            }
         }
         renamed => renamed,
     }

@@ -16,7 +16,8 @@
 //! - B1: nothing stands under the target's name before `publish`, and an existing target is as it
 //!   was until the rename.
 //! - B2: a partial file that isn't published is removed, by drop if nothing else, unless a
-//!   checkpoint says what it holds.
+//!   checkpoint says what it holds, or it is complete: whole and durable, and only its name is
+//!   missing.
 //! - B3: only a file that this process created or adopted, and locked, is ever published or removed
 //!   as its own.
 //! - B4: the partial file is readable by its owner alone until it takes over its attributes.
@@ -51,6 +52,8 @@ pub struct Partial {
     identity: (u64, u64),
     owned: bool,
     published: bool,
+    /// Whether it is whole and durable, and only its name is missing.
+    complete: bool,
     kept: bool,
     /// Whether this run made a journal, or adopted one.
     has_journal: bool,
@@ -101,6 +104,7 @@ impl Partial {
             identity,
             owned: true,
             published: false,
+            complete: false,
             kept: false,
             has_journal: false,
             took_over: None,
@@ -153,6 +157,7 @@ impl Partial {
             identity: status.identity,
             owned: true,
             published: false,
+            complete: false,
             kept: true,
             has_journal: true,
             took_over: None,
@@ -269,7 +274,7 @@ impl Partial {
         self.kept
     }
 
-    /// Removes it and its journal.
+    /// Removes it and its journal, unless it is whole and only its name is missing.
     pub fn discard(mut self) {
         self.kept = false;
     }
@@ -300,9 +305,22 @@ impl Partial {
     /// Gives the file, durable by now, the target's name. To be followed by [`Self::settle`].
     ///
     /// # Errors
-    /// `TargetExists` where something took the name meanwhile; `Output` where renaming fails: the
-    /// old target stands.
+    /// `TargetExists` where something took the name meanwhile; `Output` where renaming fails. The
+    /// old target stands, and the finished file stays under the partial name, which the error has
+    /// ([`Error::complete_file`]).
     pub fn take_name(&mut self) -> Result<()> {
+        // B2: it took long to make, and lacks only a name.
+        self.complete = !planted::is(Bug::CompleteDiscarded);
+        let path = self.target.path().with_file_name(self.target.partial_name());
+        self.rename().map_err(|error| match error.kind() {
+            // Not this file: somebody else's stands there.
+            ErrorKind::Locked => error,
+            _ if self.published => error,
+            _ => error.complete(path),
+        })
+    }
+
+    fn rename(&mut self) -> Result<()> {
         let _span = trace::publish(self.target.path());
         // B3: the name still leads to the file that was written.
         if !self.is_own()? {
@@ -404,7 +422,7 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         // B2, B3: removed only while the name leads to this very file.
-        let leaves = self.published || self.kept || !self.owned;
+        let leaves = self.published || self.complete || self.kept || !self.owned;
         if !leaves && self.is_own().unwrap_or(false) {
             // Names that can't be removed are found stale by the next writer.
             let directory = self.target.directory();
@@ -531,9 +549,15 @@ mod tests {
         let path = dir.path().join("out");
         let early = partial(&path, Replace::Never).unwrap();
         std::fs::write(&path, b"old").unwrap();
-        // Taken meanwhile: found out by the rename itself.
-        assert_eq!(early.publish().unwrap_err().kind(), ErrorKind::TargetExists);
-        assert_eq!(names(dir.path()), ["out"]);
+        early.file().write_at(b"early", 0).unwrap();
+        // Taken meanwhile: found out by the rename itself. What is finished stays, for its owner.
+        let error = early.publish().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TargetExists);
+        let kept = error.complete_file().unwrap().to_owned();
+        assert_eq!(std::fs::read(&kept).unwrap(), b"early");
+        assert_eq!(names(dir.path()), ["out", "out.ringpack-partial"]);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        std::fs::remove_file(kept).unwrap();
         let refused = partial(&path, Replace::Never).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::TargetExists);
         let replacing = partial(&path, Replace::Allowed).unwrap();

@@ -10,7 +10,7 @@ use crate::buffer::AlignedMemory;
 use crate::commit::target::PARTIAL_SUFFIX;
 use crate::error::ErrorKind;
 use crate::limits::{ALIGN, ALLOCATE_STEP_BYTES};
-use crate::ring::file::{Directory, File, Replace};
+use crate::ring::file::{Directory, File, Guard, Replace};
 use crate::ring::os::direct_grid;
 use crate::ring::system::{self, Mounted};
 
@@ -84,6 +84,7 @@ pub(super) fn findings(folder: &Path, trial: &Trial<'_>) -> Vec<Finding> {
         Finding::ok("directory", "can be written"),
         file_system,
         free(space),
+        by_ring(file),
         direct(file),
         allocation(&trial.allocated),
         holes(file),
@@ -152,6 +153,17 @@ fn free(space: Option<system::Space>) -> Finding {
         }
         _ => Finding::ok(SUBJECT, found),
     }
+}
+
+fn by_ring(file: &dyn File) -> Finding {
+    const SUBJECT: &str = "files and io_uring";
+    if file.suits_ring() {
+        return Finding::ok(SUBJECT, "files here may be read and written by io_uring");
+    }
+    let found = "files on FUSE are read and written by pread and pwrite";
+    let cost = "one operation at a time per thread; io_uring reports failed reads and writes of \
+                such files as done";
+    Finding::warning(SUBJECT, found, cost, "use a file system that the kernel itself implements")
 }
 
 fn direct(file: &dyn File) -> Finding {
@@ -257,14 +269,26 @@ fn taken_names(directory: &dyn Directory) -> Finding {
         let is_there = |name: &OsStr| io::Result::Ok(directory.status(name)?.is_some());
         let both = is_there(&from.name)? && is_there(&to.name)?;
         match refused {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(both),
-            Err(error) => Err(error),
-            Ok(()) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && both => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(Guard::None),
         }
+        // The same where the name is free.
+        directory.unlink(&to.name)?;
+        directory.rename(&from.name, &to.name, Replace::Never)
     };
     match tried() {
-        Ok(true) => Finding::ok(SUBJECT, "are not renamed over"),
-        Ok(false) => {
+        Ok(Guard::FileSystem) => Finding::ok(SUBJECT, "are not renamed over"),
+        Ok(Guard::Look) => {
+            let found = "are looked at before renaming: the file system has neither \
+                         RENAME_NOREPLACE nor hard links";
+            let cost = "a file that another program creates under the name at that moment is \
+                        replaced";
+            let remedy = "write to a directory that no other program writes to, or to another \
+                          file system";
+            Finding::warning(SUBJECT, found, cost, remedy)
+        }
+        Ok(Guard::None) => {
             let found = "a file is renamed over though that was forbidden";
             Finding::fail(SUBJECT, ErrorKind::Output, found, remedy)
         }

@@ -253,7 +253,8 @@ impl Job<'_> {
     /// Leaves the partial file where a checkpoint says what it holds and it can be gone on with,
     /// and says so; removes it otherwise.
     fn left(&self, error: Error, partial: Partial, covered: Option<Checkpoint>) -> Error {
-        if !partial.is_kept() || !self.can_go_on_after(&error) {
+        let is_complete = error.complete_file().is_some();
+        if is_complete || !partial.is_kept() || !self.can_go_on_after(&error) {
             partial.discard();
             return error;
         }

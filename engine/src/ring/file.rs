@@ -157,6 +157,16 @@ pub trait File: Send + Sync + fmt::Debug {
     /// As `fcntl(F_SETFL)`.
     fn leave_direct(&self) -> io::Result<bool>;
 
+    /// Whether reads and writes may be given to io_uring. Backends give the others to
+    /// [`Self::read_at`] and [`Self::write_at`].
+    ///
+    /// A file on FUSE may not, since its server can have it opened past the page cache. Where a read
+    /// or a write of such a file ends short, or fails midway, the kernel asks for the rest at the
+    /// place where it began, and reports success (seen on Linux 6.18).
+    fn suits_ring(&self) -> bool {
+        true
+    }
+
     /// Reads at `offset` into `bytes`; may read less.
     ///
     /// # Errors
@@ -244,6 +254,17 @@ pub enum Replace {
     Allowed,
 }
 
+/// What kept a rename from replacing another file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Guard {
+    /// Nothing: it was allowed to.
+    None,
+    /// The file system.
+    FileSystem,
+    /// A look at the name just before: another program might have taken it in between.
+    Look,
+}
+
 /// An open directory: names are resolved in it even if it is moved or replaced meanwhile.
 pub trait Directory: Send + Sync + fmt::Debug {
     /// Creates a file that doesn't exist (`O_EXCL`), mode 0600, for reading and writing, past the
@@ -301,7 +322,7 @@ pub trait Directory: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `AlreadyExists` where `to` exists and [`Replace::Never`] is asked, else as `renameat2`.
-    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()>;
+    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<Guard>;
 
     /// Removes a name.
     ///
@@ -309,7 +330,7 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// As `unlinkat`.
     fn unlink(&self, name: &OsStr) -> io::Result<()>;
 
-    /// Makes the directory's names durable.
+    /// Makes the directory's names durable; with all else on a file system that syncs no directory.
     ///
     /// # Errors
     /// As `fsync`.

@@ -22,6 +22,7 @@
 //!   never frees one the kernel may still write to or read from.
 
 pub mod affinity;
+mod calls;
 pub mod cpu;
 pub mod file;
 pub mod inflight;

@@ -22,16 +22,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, openat, renameat2};
+use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{LinkatFlags, UnlinkatFlags, Whence, linkat, lseek, unlinkat};
 
-use super::file::{Attributes, Directory, Disk, File, FileKind, Replace, Status};
+use super::file::{Attributes, Directory, Disk, File, FileKind, Guard, Replace, Status};
 use super::pwrite::Pwrite;
 use super::uring::Uring;
 use super::writeback::settled;
 use super::{Backend, BackendConfig, BackendKind};
 use crate::limits::ALIGN;
+use crate::planted::{self, Bug};
 
 /// The real disk.
 ///
@@ -168,6 +169,10 @@ impl File for OsFile {
         Ok(was)
     }
 
+    fn suits_ring(&self) -> bool {
+        suits_ring(&self.0)
+    }
+
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(bytes, offset)
     }
@@ -279,6 +284,36 @@ impl OsDirectory {
     }
 }
 
+impl OsDirectory {
+    /// Renames to a name that nothing has, where the file system can't be told so.
+    fn rename_to_free_name(&self, from: &OsStr, to: &OsStr) -> io::Result<Guard> {
+        match linkat(&self.0, from, &self.0, to, LinkatFlags::empty()) {
+            // It fails on a taken name as surely as a rename would with the flag.
+            Ok(()) => {
+                unlinkat(&self.0, from, UnlinkatFlags::NoRemoveDir)?;
+                Ok(Guard::FileSystem)
+            }
+            // No hard links either, as on most of FUSE. Of those who would write the same target
+            // only who has the lock comes here; another program may take the name in between.
+            Err(
+                Errno::EPERM
+                | Errno::EACCES
+                | Errno::EOPNOTSUPP
+                | Errno::ENOSYS
+                | Errno::EINVAL
+                | Errno::EMLINK,
+            ) => match self.status(to)? {
+                Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                None => {
+                    rustix::fs::renameat(&self.0, from, &self.0, to)?;
+                    Ok(Guard::Look)
+                }
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 impl Directory for OsDirectory {
@@ -354,18 +389,18 @@ impl Directory for OsDirectory {
         status.uid == nix::unistd::geteuid().as_raw()
     }
 
-    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()> {
-        let flags = match replace {
-            Replace::Never => RenameFlags::RENAME_NOREPLACE,
-            Replace::Allowed => RenameFlags::empty(),
-        };
-        match renameat2(&self.0, from, &self.0, to, flags) {
-            // A file system without the flag: a hard link fails on a taken name just as surely.
-            Err(Errno::EINVAL) if replace == Replace::Never => {
-                linkat(&self.0, from, &self.0, to, LinkatFlags::empty())?;
-                Ok(unlinkat(&self.0, from, UnlinkatFlags::NoRemoveDir)?)
-            }
-            result => Ok(result?),
+    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<Guard> {
+        use rustix::fs::{RenameFlags, renameat_with};
+        let rename = |flags| renameat_with(&self.0, from, &self.0, to, flags);
+        match replace {
+            Replace::Allowed => Ok(rename(RenameFlags::empty()).map(|()| Guard::None)?),
+            Replace::Never => match rename(RenameFlags::NOREPLACE) {
+                // A file system without the flag.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    self.rename_to_free_name(from, to)
+                }
+                renamed => Ok(renamed.map(|()| Guard::FileSystem)?),
+            },
         }
     }
 
@@ -374,7 +409,18 @@ impl Directory for OsDirectory {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_all()
+        match self.0.sync_all() {
+            // A file system without the call for directories, such as vboxsf and some of FUSE.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS)
+                ) =>
+            {
+                Ok(rustix::fs::syncfs(&self.0)?)
+            }
+            synced => synced,
+        }
     }
 
     fn pause(&self, time: Duration) {
@@ -485,7 +531,16 @@ fn supported(result: nix::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Whether the file system serves direct I/O on our grid.
+/// As [`File::suits_ring`]: whether the file is not on FUSE. virtiofs and `fuseblk` say of
+/// themselves that they are FUSE.
+pub fn suits_ring(file: impl AsFd) -> bool {
+    const FUSE_SUPER_MAGIC: u32 = 0x6573_5546; // linux/magic.h
+    let is_on_fuse =
+        rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type as u32 == FUSE_SUPER_MAGIC);
+    !is_on_fuse || planted::is(Bug::FuseByRing)
+}
+
+/// Whether direct I/O is to be tried on a file.
 fn serves_direct(file: &fs::File) -> bool {
     let (Ok(file_system), Ok(stat)) = (rustix::fs::fstatfs(file), rustix::fs::fstat(file)) else {
         return false;

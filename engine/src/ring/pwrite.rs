@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::inflight::{Answer, InFlight, Request};
+use super::calls::carry_out;
+use super::inflight::{InFlight, Request};
 use super::op::{Completed, Op, OpKind};
 use super::{Backend, BackendKind, Files, Tier, Wait};
 use crate::stats::RingCounters;
@@ -32,42 +33,15 @@ impl Pwrite {
             counters: RingCounters::default(),
         }
     }
-
-    fn perform(&mut self, request: Request) -> Result<usize, i32> {
-        let file = &self.files[usize::from(request.file.0)];
-        let buffer = self.table.buffer_mut(request.token);
-        let bytes = &mut buffer[request.at..request.at + request.len];
-        self.counters.enters += 1;
-        let moved = match request.kind {
-            OpKind::Read => file.read_at(bytes, request.offset),
-            OpKind::Write => file.write_at(bytes, request.offset),
-        };
-        let moved = moved.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
-        match request.kind {
-            OpKind::Read => self.counters.bytes_read += moved as u64,
-            OpKind::Write => self.counters.bytes_written += moved as u64,
-        }
-        Ok(moved)
-    }
-
-    fn carry_out(&mut self, mut request: Request) -> io::Result<Completed> {
-        loop {
-            let result = self.perform(request);
-            let file = &self.files[usize::from(request.file.0)];
-            match self.table.answer(request.token, result, || file.is_direct()) {
-                Answer::Done(completed) => return Ok(completed),
-                Answer::Again(again) => request = again,
-                Answer::LeaveDirect(again) => {
-                    file.leave_direct()?;
-                    request = again;
-                }
-            }
-        }
-    }
 }
 
 impl Backend for Pwrite {
     fn submit(&mut self, op: Op) {
+        let total: u64 = op.spans.iter().map(|span| span.need as u64).sum();
+        match op.kind {
+            OpKind::Read => self.counters.bytes_read += total,
+            OpKind::Write => self.counters.bytes_written += total,
+        }
         self.queue.push_back(self.table.insert(op));
         self.counters.submitted += 1;
         let in_flight = self.table.len() as u64;
@@ -78,8 +52,9 @@ impl Backend for Pwrite {
         let batch = self.queue.len() as u64;
         self.counters.batches += u64::from(batch > 0);
         self.counters.batch_max = self.counters.batch_max.max(batch);
-        while let Some(request) = self.queue.pop_front() {
-            done.push(self.carry_out(request)?);
+        while let Some(mut request) = self.queue.pop_front() {
+            let Self { files, table, counters, .. } = self;
+            done.push(carry_out(table, files, &mut request, counters)?);
             self.counters.completed += 1;
         }
         Ok(())

@@ -11,15 +11,18 @@
 //!   the slot keeps that buffer until the CQE (R1).
 //! - U2: registered buffers are used by ids whose registration covers the same address and length.
 //! - U3: the submission queue has an entry for every operation that can be in flight.
+//! - U4: no operation on a file that doesn't suit a ring is handed to one.
 
 #![allow(unsafe_code)] // One of the islands: SQEs carry addresses.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
 use io_uring::register::Restriction;
 use io_uring::{IoUring, opcode, squeue, types};
 
+use super::calls::carry_out;
 use super::inflight::{Answer, InFlight, Request};
 use super::op::{Completed, Op, OpKind};
 use super::probe::{LADDER, RingFlags};
@@ -33,7 +36,10 @@ pub struct Uring {
     ring: IoUring,
     table: InFlight,
     queue: Vec<Request>,
+    /// What is done by calls, because its file doesn't suit a ring.
+    calls: VecDeque<Request>,
     files: Files,
+    suits_ring: Vec<bool>,
     descriptors: Vec<RawFd>,
     tier: Tier,
     counters: RingCounters,
@@ -70,6 +76,8 @@ impl Uring {
             ring,
             table: InFlight::default(),
             queue: Vec::new(),
+            calls: VecDeque::new(),
+            suits_ring: config.files.iter().map(|file| file.suits_ring()).collect(),
             files: config.files,
             descriptors,
             tier,
@@ -125,6 +133,23 @@ impl Uring {
         self.queue = batch;
     }
 
+    /// Carries out what is done by calls, oldest first.
+    fn call(&mut self, done: &mut Vec<Completed>) -> io::Result<()> {
+        let Self { calls, table, files, counters, .. } = self;
+        while let Some(mut request) = calls.pop_front() {
+            match carry_out(table, files, &mut request, counters) {
+                Ok(completed) => done.push(completed),
+                Err(error) => {
+                    // Not in flight: drop must not wait for it.
+                    calls.push_front(request);
+                    return Err(error);
+                }
+            }
+            counters.completed += 1;
+        }
+        Ok(())
+    }
+
     /// Enters the kernel once: hands the batch over, runs completions, waits for `want` of them.
     fn enter(&mut self, want: usize) -> io::Result<()> {
         let batch = self.ring.submission().len() as u64;
@@ -176,8 +201,15 @@ impl Backend for Uring {
             OpKind::Read => self.counters.bytes_read += total as u64,
             OpKind::Write => self.counters.bytes_written += total as u64,
         }
-        self.queue.push(self.table.insert(op));
-        if planted::is(Bug::BatchOfOne) {
+        let request = self.table.insert(op);
+        // U4: so the queue has only what suits a ring, whatever is asked again.
+        let suits_ring = self.suits_ring[usize::from(request.file.0)];
+        if suits_ring {
+            self.queue.push(request);
+        } else {
+            self.calls.push_back(request);
+        }
+        if suits_ring && planted::is(Bug::BatchOfOne) {
             self.fill();
             // What fails here fails again at the next turn.
             let _ = self.enter(1);
@@ -190,7 +222,18 @@ impl Backend for Uring {
         let before = done.len();
         while !self.table.is_empty() {
             self.fill();
-            self.enter(usize::from(wait == Wait::ForOne))?;
+            if !self.calls.is_empty() {
+                // What is for the ring is under way while the calls block.
+                if !self.ring.submission().is_empty() {
+                    self.enter(0)?;
+                }
+                self.call(done)?;
+                if self.table.is_empty() {
+                    break;
+                }
+            }
+            let is_waiting = wait == Wait::ForOne && done.len() == before;
+            self.enter(usize::from(is_waiting))?;
             if planted::is(Bug::BufferReusedEarly) {
                 self.table.scribble();
             }
@@ -220,7 +263,7 @@ impl Uring {
     fn drain(&mut self) {
         // R3: what was never handed over ends here; what was is waited for.
         let mut done = Vec::new();
-        while self.table.len() > self.queue.len() {
+        while self.table.len() > self.queue.len() + self.calls.len() {
             if self.enter(1).is_err() {
                 self.table.leak();
                 return;

@@ -173,7 +173,7 @@ fn interrupted(
 /// otherwise.
 fn left(error: Error, partial: Partial, covered: Checkpoint) -> Error {
     let error = error.at(partial.target().path());
-    if !partial.is_kept() {
+    if error.complete_file().is_some() || !partial.is_kept() {
         partial.discard();
         return error;
     }

@@ -161,5 +161,29 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
         "ReplacedUnasked",
         &[unit("commit::publication::tests::b1_an_existing_target_is_replaced_only_when_asked")],
     ),
+    (
+        "FuseByRing",
+        &[
+            test(
+                "FUSE",
+                "fuse",
+                "u4_a_read_that_fails_is_an_error_and_one_that_ends_early_is_made_up_for",
+            ),
+            test("FUSE", "fuse", "u4_what_cannot_be_read_back_is_not_adopted"),
+            test("FUSE", "fuse", "u4_a_tokio_uring_program_is_told_of_failed_reads_and_writes_too"),
+        ],
+    ),
+    (
+        "CompleteDiscarded",
+        &[
+            unit("commit::publication::tests::b1_an_existing_target_is_replaced_only_when_asked"),
+            test(
+                "FUSE",
+                "fuse",
+                "b2_a_finished_file_that_cannot_be_renamed_is_kept_\
+                 and_published_by_the_command_that_is_named",
+            ),
+        ],
+    ),
     ("PlaceUnchecked", &[unit("checksum::tests::k1_the_seed_stands_in_front")]),
 ];

@@ -17,6 +17,7 @@
 //! - memory that is lent to an operation is freed by nobody but who got it back: if the runtime
 //!   drops it all the same, it is leaked, not freed.
 
+mod file;
 mod lent;
 mod operations;
 mod reader;

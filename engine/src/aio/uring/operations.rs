@@ -6,9 +6,8 @@ use std::io;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
-use tokio_uring::fs::File;
 
-use super::lent::Lent;
+use super::file::RuntimeFile;
 use crate::buffer::AlignedMemory;
 use crate::limits::{ALIGN, RETRIES_MAX};
 
@@ -73,7 +72,7 @@ pub(super) type Ended = Result<(), (u64, io::Error)>;
 
 /// Reads `len` bytes at `offset` into `memory`. To be run as a task of its own.
 pub(super) async fn read_exact(
-    file: Rc<File>,
+    file: Rc<RuntimeFile>,
     mut memory: AlignedMemory,
     len: usize,
     offset: u64,
@@ -81,8 +80,8 @@ pub(super) async fn read_exact(
     let (mut done, mut interrupted) = (0, 0);
     while done < len {
         let at = offset + done as u64;
-        let (result, lent) = counted(file.read_at(Lent::new(memory, done..len), at)).await;
-        memory = lent.take_back();
+        let result;
+        (result, memory) = counted(file.read_at(memory, done..len, at)).await;
         match result {
             Ok(0) => return (memory, Err((at, io::ErrorKind::UnexpectedEof.into()))),
             Ok(read) => (done, interrupted) = (done + read, 0),
@@ -93,32 +92,37 @@ pub(super) async fn read_exact(
     (memory, Ok(()))
 }
 
-/// Writes the first `len` bytes of `memory` at `offset`; both are on the grid. `leave_direct` turns
-/// direct I/O off where it is refused. To be run as a task of its own.
+/// Writes the first `len` bytes of `memory` at `offset`; both are on the grid. `output` is the same
+/// file, whose direct I/O is turned off where it is refused. To be run as a task of its own.
 pub(super) async fn write_all(
-    file: Rc<File>,
+    file: Rc<RuntimeFile>,
     mut memory: AlignedMemory,
     len: usize,
     offset: u64,
-    leave_direct: impl Fn() -> bool,
+    output: &dyn crate::ring::File,
 ) -> (AlignedMemory, Ended) {
     let (mut done, mut interrupted) = (0, 0);
     while done < len {
         let at = offset + done as u64;
-        let write = file.write_at(Lent::new(memory, done..len), at).submit();
-        let (result, lent) = counted(write).await;
-        memory = lent.take_back();
+        let result;
+        (result, memory) = counted(file.write_at(memory, done..len, at)).await;
         match result {
-            // Back to the grid, so that the rest stays legal for direct I/O.
-            Ok(written) if written == len - done || written >= ALIGN => {
-                let whole = written == len - done;
-                done += if whole { written } else { written & !(ALIGN - 1) };
-                interrupted = 0;
+            Ok(written) if written > 0 => {
+                // Back to the grid, so that the rest stays legal for direct I/O.
+                let whole = written == len - done || !output.is_direct();
+                let kept = if whole { written } else { written & !(ALIGN - 1) };
+                interrupted = if kept > 0 { 0 } else { interrupted + 1 };
+                done += kept;
+                if interrupted > RETRIES_MAX {
+                    return (memory, Err((at, io::ErrorKind::WriteZero.into())));
+                }
             }
             Ok(_) if interrupted < RETRIES_MAX => interrupted += 1,
             Ok(_) => return (memory, Err((at, io::ErrorKind::WriteZero.into()))),
             Err(error) if is_passing(&error) && interrupted < RETRIES_MAX => interrupted += 1,
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && leave_direct() => {}
+            Err(error)
+                if error.raw_os_error() == Some(libc::EINVAL)
+                    && output.leave_direct().unwrap_or(false) => {}
             Err(error) => return (memory, Err((at, error))),
         }
     }
@@ -132,14 +136,15 @@ fn is_passing(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::os::OsFile;
     use std::io::Write;
     use std::os::fd::OwnedFd;
     use std::time::Duration;
 
-    fn pipe() -> (File, std::fs::File) {
+    fn pipe() -> (RuntimeFile, std::fs::File) {
         let (reader, writer) = std::io::pipe().unwrap();
         let [reader, writer]: [OwnedFd; 2] = [reader.into(), writer.into()];
-        (File::from_std(reader.into()), writer.into())
+        (RuntimeFile::new(reader.into()), writer.into())
     }
 
     #[test]
@@ -186,8 +191,9 @@ mod tests {
     #[test]
     fn what_is_written_and_read_is_whole_and_an_end_too_early_is_named() {
         let file = tempfile::tempfile().unwrap();
+        let output = OsFile::adopt(file.try_clone().unwrap(), false).unwrap();
         start(async move {
-            let file = Rc::new(File::from_std(file));
+            let file = Rc::new(RuntimeFile::new(file));
             let mut memory = AlignedMemory::zeroed(3 * ALIGN);
             for (at, byte) in memory.iter_mut().enumerate() {
                 *byte = (at / 7) as u8;
@@ -195,7 +201,7 @@ mod tests {
             let expected = memory.to_vec();
             let at = ALIGN as u64;
             let (memory, ended) =
-                write_all(Rc::clone(&file), memory, 3 * ALIGN, at, || false).await;
+                write_all(Rc::clone(&file), memory, 3 * ALIGN, at, &*output).await;
             ended.unwrap();
             let (memory, ended) = read_exact(Rc::clone(&file), memory, 2 * ALIGN, at + 5).await;
             ended.unwrap();

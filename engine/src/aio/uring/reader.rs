@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use tokio::task::JoinHandle;
-use tokio_uring::fs::File;
 
+use super::file::RuntimeFile;
 use super::operations::{self, Ended};
 use crate::aio::blocking;
 use crate::buffer::AlignedMemory;
@@ -39,7 +39,7 @@ const READ_AHEAD: usize = 4;
 #[derive(Debug)]
 pub struct UringReader {
     container: Container,
-    file: Rc<File>,
+    file: Rc<RuntimeFile>,
     decoder: RefCell<Decoder>,
     path: PathBuf,
 }
@@ -63,7 +63,7 @@ impl UringReader {
         };
         let (container, file, path) = blocking(open).await?;
         let decoder = RefCell::new(Decoder::new()?);
-        Ok(Self { container, file: Rc::new(File::from_std(file)), decoder, path })
+        Ok(Self { container, file: Rc::new(RuntimeFile::new(file)), decoder, path })
     }
 
     /// What the container says of itself.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio_uring::fs::File;
 
+use super::file::RuntimeFile;
 use super::operations;
 use crate::aio::blocking;
 use crate::buffer::AlignedMemory;
@@ -51,7 +51,7 @@ pub struct UringWriter {
 #[derive(Debug)]
 struct Shared {
     writer: ByCaller,
-    file: Rc<File>,
+    file: Rc<RuntimeFile>,
     state: RefCell<State>,
     /// Buffers are free, chunks have places or the writer has stopped, which wasn't so before.
     changed: Notify,
@@ -98,7 +98,7 @@ impl UringWriter {
             outstanding: BTreeSet::new(),
             writes: Vec::new(),
         };
-        let file = Rc::new(File::from_std(shared.into()));
+        let file = Rc::new(RuntimeFile::new(shared.into()));
         let (state, changed) = (RefCell::new(state), Notify::new());
         Ok(Self { shared: Some(Rc::new(Shared { writer, file, state, changed })) })
     }
@@ -203,7 +203,7 @@ impl UringWriter {
         let Shared { writer, file, .. } = Rc::try_unwrap(shared).map_err(|_| gone())?;
         let file = Rc::try_unwrap(file).map_err(|_| gone())?;
         // The partial file is synced through another descriptor: nothing is lost with this one.
-        let _ = file.close().await;
+        file.close().await;
         Ok(writer)
     }
 
@@ -272,9 +272,9 @@ impl Shared {
             }
             changed.await;
         };
-        let leave_direct = || self.writer.file().leave_direct().unwrap_or(false);
         let (file, len) = (Rc::clone(&self.file), ready.write_len());
-        let (memory, ended) = operations::write_all(file, memory, len, offset, leave_direct).await;
+        let output = &**self.writer.file();
+        let (memory, ended) = operations::write_all(file, memory, len, offset, output).await;
         match ended {
             Ok(()) => self.writer.written(&ready),
             Err((at, error)) => self.writer.failed(&ready, at, error),

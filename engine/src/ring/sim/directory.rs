@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::SimDisk;
 use super::file::SimFile;
-use crate::ring::file::{Directory, File, Replace, Status};
+use crate::ring::file::{Directory, File, Guard, Replace, Status};
 
 /// The open directory.
 #[derive(Debug)]
@@ -69,8 +69,12 @@ impl Directory for SimDirectory {
         self.disk.call(|state| Ok(state.list(&self.path)))
     }
 
-    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<()> {
-        self.disk.call(|state| state.rename(&self.path, from, to, replace))
+    fn rename(&self, from: &OsStr, to: &OsStr, replace: Replace) -> io::Result<Guard> {
+        self.disk.call(|state| state.rename(&self.path, from, to, replace))?;
+        Ok(match replace {
+            Replace::Never => Guard::FileSystem,
+            Replace::Allowed => Guard::None,
+        })
     }
 
     fn unlink(&self, name: &OsStr) -> io::Result<()> {
