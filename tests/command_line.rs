@@ -96,7 +96,7 @@ fn default_names() {
 fn long_names() {
     let folder = folder();
     let content = fs::read(folder.path().join("in")).unwrap();
-    // Where the name and its partial file's still fit, where one does, and as long as a name may be.
+    // Where its partial file's name still fits, where only the name does, and as long as it may be.
     for len in [234, 235, 238, 239, 251] {
         for name in ["n".repeat(len), "é".repeat(len / 2) + &"n".repeat(len % 2)] {
             fs::write(folder.path().join(&name), &content).unwrap();

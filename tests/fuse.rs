@@ -273,8 +273,8 @@ fn b1_a_file_system_without_rename_flags_and_links_is_written_to_all_the_same() 
 }
 
 #[test]
-fn b2_a_finished_file_that_cannot_be_renamed_is_kept_and_published_by_the_command_that_is_named() {
-    const TEST: &str = "b2_a_finished_file_that_cannot_be_renamed_is_kept_and_published_by_the_command_that_is_named";
+fn b2_a_finished_file_is_kept_where_it_cannot_be_renamed() {
+    const TEST: &str = "b2_a_finished_file_is_kept_where_it_cannot_be_renamed";
     let Some(mount) = FuseMount::new(TEST, Behaviour::default()) else { return };
     let here = tempfile::tempdir().unwrap();
     let content = noise(3 * MIB, 3);

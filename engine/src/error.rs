@@ -201,7 +201,8 @@ impl Error {
         self.0.resumable
     }
 
-    /// Says that the output is complete, and stands at `path` because it couldn't be given its name.
+    /// Says that the output is complete, and stands at `path` because it couldn't be given its
+    /// name.
     #[must_use]
     pub fn complete(mut self, path: PathBuf) -> Self {
         self.0.complete.get_or_insert(path);

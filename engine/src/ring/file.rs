@@ -160,9 +160,9 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Whether reads and writes may be given to io_uring. Backends give the others to
     /// [`Self::read_at`] and [`Self::write_at`].
     ///
-    /// A file on FUSE may not, since its server can have it opened past the page cache. Where a read
-    /// or a write of such a file ends short, or fails midway, the kernel asks for the rest at the
-    /// place where it began, and reports success (seen on Linux 6.18).
+    /// A file on FUSE may not, since its server can have it opened past the page cache. Where a
+    /// read of such a file ends short, or fails midway, the kernel asks for the rest at the place
+    /// where it began, and reports success (seen on Linux 6.18).
     fn suits_ring(&self) -> bool {
         true
     }

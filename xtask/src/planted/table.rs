@@ -177,12 +177,7 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
         "CompleteDiscarded",
         &[
             unit("commit::publication::tests::b1_an_existing_target_is_replaced_only_when_asked"),
-            test(
-                "FUSE",
-                "fuse",
-                "b2_a_finished_file_that_cannot_be_renamed_is_kept_\
-                 and_published_by_the_command_that_is_named",
-            ),
+            test("FUSE", "fuse", "b2_a_finished_file_is_kept_where_it_cannot_be_renamed"),
         ],
     ),
     ("PlaceUnchecked", &[unit("checksum::tests::k1_the_seed_stands_in_front")]),
