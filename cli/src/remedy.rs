@@ -25,10 +25,12 @@ pub(crate) fn remedied(error: &Error) -> Error {
 
 fn step(error: &Error, output: Option<&str>) -> Error {
     if let (Some(file), Some(target)) = (error.complete_file(), error.path()) {
-        let (from, to) = (quoted(file), quoted(target));
-        return error
-            .again()
-            .hint(format!("the finished file is kept: mv {from} {to} publishes it"));
+        let command = format!("mv {} {}", quoted(file), quoted(target));
+        let effect = match error.kind() {
+            ErrorKind::TargetExists => "puts it in the place of that one",
+            _ => "publishes it",
+        };
+        return error.again().hint(format!("the finished file is kept: {command} {effect}"));
     }
     let cause = error.raw_os_error().map(Errno::from_raw);
     let by_cause = cause.and_then(|cause| by_cause(error.kind(), cause, output));
