@@ -79,7 +79,7 @@ fn make(root: &Path) {
 /// Gives the tree attributes and ACLs; whether the file system and the tools that are here let it.
 fn give_attributes(root: &Path) -> bool {
     let line = "setfattr -n user.note -v 'a note' one && setfattr -n user.of -v 'a folder' sub \
-        && setfacl -m u:1234:r,u:daemon:rw,m::rwx big && setfacl -d -m g:77:rwx,g:daemon:r sub";
+        && setfacl -m u:1234:r,u:daemon:rw,m::rwx big && setfacl -d -m g:77:rwx,g:daemon:r sub/empty";
     let given = typed(line, root);
     if !given.status.success() {
         skip("archives::give_attributes", "setfattr or setfacl is missing, or refused");
@@ -305,7 +305,7 @@ fn archives_of_git_cargo_npm_and_go() {
             && gzip -dc ../t/package/x-1.0.0.crate > ../out.tar",
         ),
         ("npm", "cd tree && npm pack --silent --offline && gzip -dc x-1.0.0.tgz > ../out.tar"),
-        ("go", "HOME=$PWD GO111MODULE=off GOFLAGS= go run main.go > out.tar"),
+        ("go", "GO111MODULE=off GOFLAGS= go run main.go > out.tar"),
     ];
     each(
         "archives::archives_of_git_cargo_npm_and_go",
@@ -498,6 +498,8 @@ fn headers_as_many_write_them() {
         file("numbers of PAX that are none", &[]),
         file("the last", &[]),
     ];
+    // Its end fills no block.
+    let odd_end = [file("alone", &[]), vec![0; 6]].concat();
     let for_all = vec![
         pax(b'g', &[("mtime", "7.5"), ("uid", "8"), ("gid", "9")]),
         file("first", &[]),
@@ -511,8 +513,12 @@ fn headers_as_many_write_them() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.tar");
-    for (what, members) in [("one by one", one_by_one), ("for all that follow", for_all)] {
-        fs::write(&path, archive(&members)).unwrap();
+    for (what, archive) in [
+        ("one by one", archive(&one_by_one)),
+        ("for all that follow", archive(&for_all)),
+        ("an odd end", odd_end),
+    ] {
+        fs::write(&path, archive).unwrap();
         compare(&path, Described::NoDirectories, what);
     }
 }

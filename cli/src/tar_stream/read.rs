@@ -284,11 +284,18 @@ impl<R: BufRead + Read + Seek> TarReader<R> {
             }
             return Ok(false);
         }
-        self.input.read_exact(block).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof if !self.found => not_an_archive(),
-            io::ErrorKind::UnexpectedEof => self.damaged("is cut short: it ends within a header"),
-            _ => failed(error),
-        })?;
+        let mut len = 0;
+        while len < block.len() {
+            match self.input.read(&mut block[len..]) {
+                Ok(0) if !self.found => return Err(not_an_archive()),
+                // Zeros that end an archive fill no block, as some tapes have it.
+                Ok(0) if block[..len].iter().all(|&byte| byte == 0) => return Ok(false),
+                Ok(0) => return Err(self.damaged("is cut short: it ends within a header")),
+                Ok(read) => len += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
         self.at += BLOCK;
         Ok(true)
     }
