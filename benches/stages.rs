@@ -90,7 +90,9 @@ fn tables(criterion: &mut Criterion) {
             let request = table.insert(op);
             match table.answer(request.token, Ok(4096), || true) {
                 Answer::Done(completed) => free = Some(completed.buffer),
-                Answer::Again(_) | Answer::LeaveDirect(_) => unreachable!("all bytes were moved"),
+                Answer::Again(_) | Answer::LeaveDirect(_) | Answer::Directly(_) => {
+                    unreachable!("all bytes were moved")
+                }
             }
         });
     });

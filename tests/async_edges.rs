@@ -339,3 +339,42 @@ fn a_long_encoding_holds_no_timer_up() {
         assert!(ticks > 10, "{ticks} ticks");
     });
 }
+
+#[test]
+fn a_tokio_stream_counts_the_chunk_that_is_on_its_way() {
+    let options = options(PlacementKind::Slots);
+    let (_folder, path) = folder();
+    on_tokio(async {
+        let writer = AsyncContainerWriter::create(&path, &options).await.unwrap();
+        let mut stream = AsyncStreamWriter::new(writer);
+        for taken in [CHUNK - 1, 1, CHUNK, 5] {
+            let before = stream.position();
+            stream.write_all(&vec![7; taken]).await.unwrap();
+            assert_eq!(stream.position(), before + taken as u64);
+        }
+        stream.finish().await.unwrap();
+    });
+}
+
+#[test]
+fn async_writers_are_reopened_or_begun_and_ended_by_the_last_of_their_clones() {
+    let options = options(PlacementKind::Slots);
+    let (_folder, path) = folder();
+    on_tokio(async {
+        let writer = AsyncContainerWriter::reopen_or_create(&path, &options).await.unwrap();
+        writer.write_chunk(1, vec![7; CHUNK]).await.unwrap();
+        let refused = writer.clone().finalize(None).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InUse, "{refused}");
+        writer.suspend().await.unwrap();
+        let writer = AsyncContainerWriter::reopen_or_create(&path, &options).await.unwrap();
+        assert!(writer.get_ref().is_given(1));
+        writer.suspend().await.unwrap();
+    });
+    start(async {
+        let writer = UringWriter::reopen_or_create(&path, &options).await.unwrap();
+        assert!(writer.is_given(1));
+        writer.write_chunk(0, &[5; CHUNK]).await.unwrap();
+        writer.finalize(None).await.unwrap();
+    });
+    assert!(path.exists());
+}

@@ -635,6 +635,102 @@ fn bytes_given_twice_or_not_at_all_are_refused() {
     refused(finish(writer, CHUNK), "chunk 1: lies beyond the end");
 }
 
+/// A piece that completes a chunk too early for the window isn't accepted, and can be written
+/// again.
+#[test]
+fn bytes_refused_for_now_can_be_written_later() {
+    const HALF: usize = CHUNK / 2;
+    let bytes = content(10 * CHUNK, 16);
+    let disk = SimDisk::new(1, SimOptions::PLAIN);
+    let options = WriteOptions { window: Some(4), ..simulated(PlacementKind::Dense) };
+    let writer = ContainerWriter::create_on(Arc::new(disk.clone()), OUT, &options).unwrap();
+    let writer = AtWriter::new(writer, 16);
+    let write = |from: usize, len: usize| writer.write_at(&bytes[from..from + len], from as u64);
+    let ninth = 9 * CHUNK;
+    write(ninth, HALF).unwrap();
+    for _ in 0..2 {
+        let refused = write(ninth + HALF, HALF).unwrap_err();
+        assert_eq!((refused.kind(), refused.chunk()), (ErrorKind::Sequence, Some(9)), "{refused}");
+        assert!(refused.to_string().contains("can't be given before chunk 0"), "{refused}");
+    }
+    let twice = write(ninth + HALF - 1, 2).unwrap_err();
+    assert!(twice.to_string().contains("written before"), "{twice}");
+    write(0, 9 * CHUNK).unwrap();
+    write(ninth + HALF, HALF).unwrap();
+    writer.finish(bytes.len() as u64).unwrap();
+    assert_same(&disk.read_file(OUT).unwrap(), &in_memory(&bytes, &options), "the container");
+}
+
+/// Whoever may be started again loses no checkpoint to an error that passes.
+#[test]
+fn reopening_or_creating_begins_anew_only_where_nothing_is_lost() {
+    let options = WriteOptions { codec: Codec::Store, ..simulated(PlacementKind::Slots) };
+    let open = |disk: &SimDisk, options: &WriteOptions| {
+        ContainerWriter::reopen_or_create_on(Arc::new(disk.clone()), OUT, options)
+    };
+    let disk = SimDisk::new(1, SimOptions::PLAIN);
+    let writer = open(&disk, &options).unwrap();
+    assert!(writer.reopened().is_none());
+    writer.write_chunk(3, &[3; CHUNK]).unwrap();
+    let locked = open(&disk, &options).unwrap_err();
+    assert_eq!(locked.kind(), ErrorKind::Locked, "{locked}");
+    writer.suspend().unwrap();
+    // A disk that can't be read for the moment.
+    for nth in 1.. {
+        let fail_read = Some(Fault { nth: disk.reads() + nth, errno: EIO });
+        disk.set_options(SimOptions { fail_read, ..SimOptions::PLAIN });
+        match open(&disk, &options) {
+            Ok(writer) => {
+                assert!(nth > 2 && writer.is_given(3), "read {nth}");
+                writer.suspend().unwrap();
+                break;
+            }
+            Err(error) => assert_eq!(error.raw_os_error(), Some(EIO), "read {nth}: {error}"),
+        }
+    }
+    disk.set_options(SimOptions::PLAIN);
+    let other = WriteOptions { blake3: true, ..options.clone() };
+    let refused = open(&disk, &other).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotResumable, "{refused}");
+    let writer = open(&disk, &options).unwrap();
+    assert_eq!((writer.reopened().unwrap().chunks, writer.given()), (1, 1));
+    for sequence in 0..3 {
+        writer.write_chunk(sequence, &[sequence as u8; CHUNK]).unwrap();
+    }
+    writer.finalize(None).unwrap();
+    let complete = reopen(&disk).unwrap_err();
+    assert_eq!(complete.kind(), ErrorKind::Complete, "{complete}");
+    let exists = open(&disk, &options).unwrap_err();
+    assert_eq!(exists.kind(), ErrorKind::TargetExists, "{exists}");
+    let writer = open(&disk, &WriteOptions { replace: true, ..options.clone() }).unwrap();
+    assert_eq!(writer.given(), 0, "asked to, it begins anew");
+}
+
+/// A disk on which the container fits, with a twentieth to spare, for as many sizes as that.
+#[test]
+fn what_fits_is_written() {
+    let world = SimOptions { direct: true, ..SimOptions::PLAIN };
+    for count in 1..=20 {
+        for placement in PLACEMENTS {
+            let bytes = content(count * CHUNK - 9, count as u64);
+            let checkpoints = Some(often(1));
+            let options = WriteOptions { codec: Codec::Store, checkpoints, ..simulated(placement) };
+            let expected = in_memory(&bytes, &options);
+            let disk = SimDisk::new(1, world);
+            // A slot is written, and the part of it that isn't needed freed at the end.
+            let most = chunk_count(&bytes) * (CHUNK as u64 + 3 * 4096) + 4 * 4096;
+            disk.set_options(SimOptions { capacity: Some(most + most / 20), ..world });
+            let writer = ContainerWriter::create_on(Arc::new(disk.clone()), OUT, &options).unwrap();
+            let all: Vec<u64> = (0..chunk_count(&bytes)).collect();
+            let failed = give(&writer, &bytes, &all, 1);
+            assert!(failed.is_empty(), "{count} chunks, {placement:?}: {failed:?}");
+            let finished = writer.finalize(None);
+            assert!(finished.is_ok(), "{count} chunks, {placement:?}: {finished:?}");
+            assert_same(&disk.read_file(OUT).unwrap(), &expected, "the container");
+        }
+    }
+}
+
 #[test]
 fn options_out_of_range_are_refused() {
     let plain = WriteOptions::default();

@@ -2,12 +2,14 @@
 //! left as it was, and a process that is allowed little still works or says why not.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use support::cgroup::ControlGroup;
 use support::mount::{FileSystem, Mount};
-use support::processes::until;
+use support::processes::{Running, until};
 use support::{Random, succeed};
 use support::{backends, binary, content, fail, has_tool, is_root, names, ringpack, run, skip};
 
@@ -148,6 +150,130 @@ fn a_full_file_system_is_left_as_it_was() {
                 check_full(&mount, unpack.arg(&container), old, &format!("unpack, {what}"));
             }
         }
+    }
+}
+
+/// Sizes of what is packed, from small to what the file system can hold.
+const SIZES: usize = 20;
+const SIZE_STEP: usize = 700_000;
+
+/// A way to pack what `input` has, without `-o`.
+type Way = fn(&Path) -> Command;
+
+fn from_a_pipe(input: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"program=$1 in=$2; shift 2; cat "$in" | "$program" pack - "$@""#, "sh"]);
+    command.arg(binary()).arg(input);
+    command
+}
+
+/// Leaves `bytes` and a twentieth of them free, and room for names and journals.
+fn leave(mount: &Mount, ballast: &fs::File, bytes: u64) {
+    const NAMES: u64 = 64 << 10;
+    let wanted = bytes + bytes / 20 + NAMES;
+    ballast.set_len(0).unwrap();
+    let mut taken = 0;
+    // What a file system says of itself follows what was freed and taken after a while.
+    until("so much is free", || {
+        succeed(Command::new("sync").arg("-f").arg(mount.path()));
+        let free = available(mount.path());
+        let surplus = free.saturating_sub(wanted);
+        if surplus >= 4096 {
+            let range = nix::fcntl::FallocateFlags::empty();
+            let _ = nix::fcntl::fallocate(ballast, range, taken, surplus as i64);
+            taken = fs::metadata(mount.path().join("ballast")).unwrap().len() as i64;
+        }
+        surplus < 256 << 10
+    });
+}
+
+/// Every job whose container fits is done, whatever it takes ahead of its writes; checkpoints are
+/// taken all the while.
+fn check_what_fits(test: &str, kind: FileSystem) {
+    let Some(mount) = Mount::new(test, kind, mib(kind)) else {
+        return;
+    };
+    let place = tempfile::tempdir().unwrap();
+    let (folder, elsewhere) = (place.path().join("tree"), place.path().join("elsewhere"));
+    fs::create_dir(&folder).unwrap();
+    let input = folder.join("in");
+    let bytes = noise(SIZES * SIZE_STEP);
+    let ballast = fs::File::create(mount.path().join("ballast")).unwrap();
+    let ways: [(&str, Way); 3] = [
+        ("a file", |input| {
+            let mut command = ringpack(["pack"]);
+            command.arg(input);
+            command
+        }),
+        ("a stream", from_a_pipe),
+        ("a tree", |input| {
+            let mut command = ringpack(["pack"]);
+            command.arg(input.parent().unwrap());
+            command
+        }),
+    ];
+    for size in 1..=SIZES {
+        fs::write(&input, &bytes[..size * SIZE_STEP]).unwrap();
+        let (name, way) = ways[size % ways.len()];
+        succeed(way(&input).args(["-1", "-q", "-f", "-o"]).arg(&elsewhere));
+        let len = fs::metadata(&elsewhere).unwrap().len();
+        leave(&mount, &ballast, len);
+        let output = mount.path().join("out");
+        let free = available(mount.path());
+        let mut command = way(&input);
+        let packed = run(command.args(["-1", "-q", "--checkpoint-size", "1M", "-o"]).arg(&output));
+        let stderr = String::from_utf8_lossy(&packed.stderr);
+        let what = format!("{}, {name} to {len} bytes, {free} are free", kind.name());
+        assert!(packed.status.success(), "{what}: {stderr}");
+        assert!(fs::read(&output).unwrap() == fs::read(&elsewhere).unwrap(), "{what}");
+        fs::remove_file(&output).unwrap();
+    }
+}
+
+#[test]
+fn what_fits_is_packed_on_ext4() {
+    check_what_fits("what_fits_is_packed_on_ext4", FileSystem::Ext4);
+}
+
+#[test]
+fn what_fits_is_packed_on_xfs() {
+    check_what_fits("what_fits_is_packed_on_xfs", FileSystem::Xfs);
+}
+
+#[test]
+fn what_fits_is_packed_on_btrfs() {
+    check_what_fits("what_fits_is_packed_on_btrfs", FileSystem::Btrfs);
+}
+
+/// A job that runs leaves most of the free space to others, also while it is large.
+#[test]
+fn what_is_allocated_ahead_leaves_room_for_others() {
+    let test = "what_is_allocated_ahead_leaves_room_for_others";
+    for (kind, mib) in [(FileSystem::Ext4, 200), (FileSystem::Ext4, 2048), (FileSystem::Xfs, 2048)]
+    {
+        let Some(mount) = Mount::new(test, kind, mib) else {
+            return;
+        };
+        let free = available(mount.path());
+        let mut command = ringpack(["pack", "--store", "-q", "-", "-o"]);
+        command.arg(mount.path().join("out")).stdin(Stdio::piped());
+        let mut running = Running::start(&mut command);
+        let mut input = running.child().stdin.take().unwrap();
+        input.write_all(&noise(9 * MIB)).unwrap();
+        let partial = mount.path().join("out.ringpack-partial");
+        // What is allocated ahead was, before anything is written.
+        until("some of it is written", || {
+            fs::metadata(&partial).is_ok_and(|found| found.blocks() * 512 >= 4 * MIB as u64)
+        });
+        let left = available(mount.path());
+        let what = format!("{}, {mib} MiB: {left} of {free} bytes are left", kind.name());
+        assert!(left >= free / 2, "{what}");
+        if mib == 2048 {
+            assert!(left < free - (200 << 20), "{what}: nothing is allocated ahead");
+        }
+        drop(input);
+        let output = running.end();
+        assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
@@ -389,5 +515,85 @@ fn io_uring_is_refused() {
             check_line(&stderr, Path::new("io_uring"), "--io pwrite", &what);
             assert_eq!(names(place.0.path()), ["in", "ringpack"], "{what}");
         }
+    }
+}
+
+/// A kernel that can't start a thread of its own cancels what it was to do; the job does it.
+#[test]
+fn the_kernel_may_start_no_threads() {
+    let test = "the_kernel_may_start_no_threads";
+    if !backends(test).contains(&"uring") {
+        return;
+    }
+    let Some(group) = ControlGroup::new(test, "pids") else {
+        return;
+    };
+    let place = tempfile::tempdir().unwrap();
+    let (input, output) = (place.path().join("in"), place.path().join("out"));
+    let bytes = noise(24 * MIB);
+    fs::write(&input, &bytes).unwrap();
+    let mut done = 0;
+    // Too few for the program's own threads, then enough for those and for none of the kernel's.
+    for pids in 2..9 {
+        let pids = pids.to_string();
+        let bound: [(&str, &str); 1] = [("pids.max", &pids)];
+        if !group.set(test, &bound, &bound) {
+            return;
+        }
+        // Buffered writes are what the kernel gives to threads.
+        let args = ["pack", "--store", "--no-direct", "--io", "uring", "-f", "-o"];
+        let packed = run(group.ringpack(args).arg(&output).arg(&input));
+        let stderr = String::from_utf8_lossy(&packed.stderr);
+        assert!(!stderr.contains("canceled"), "{pids} threads: {stderr}");
+        if packed.status.success() {
+            succeed(ringpack(["unpack", "-f", "-o"]).arg(place.path().join("back")).arg(&output));
+            assert!(fs::read(place.path().join("back")).unwrap() == bytes, "{pids} threads");
+            done += 1;
+        } else {
+            assert!(stderr.contains("cannot start"), "{pids} threads: {stderr}");
+        }
+    }
+    assert!(done > 2, "{done} jobs of 7 were done");
+}
+
+/// Threads of a job by default, and whether they are bound to cores, in a group with a bound.
+#[test]
+fn a_job_has_no_more_threads_than_its_control_group_lets_run() {
+    let test = "a_job_has_no_more_threads_than_its_control_group_lets_run";
+    let place = tempfile::tempdir().unwrap();
+    let (input, output) = (place.path().join("in"), place.path().join("out"));
+    fs::write(&input, content(9 * MIB, 4)).unwrap();
+    let threads = |command: &mut Command| {
+        let packed = run(command.args(["pack", "-1", "-v", "-f", "-o"]).arg(&output).arg(&input));
+        let stderr = String::from_utf8_lossy(&packed.stderr).into_owned();
+        assert!(packed.status.success(), "{stderr}");
+        let told = stderr.lines().find_map(|line| line.trim().strip_prefix("threads "));
+        let count =
+            told.and_then(|told| told.split(',').next()).unwrap_or_else(|| panic!("{stderr}"));
+        count.parse::<usize>().unwrap()
+    };
+    type Bound = [(&'static str, &'static str)];
+    let cases: [(&str, &Bound, &Bound); 2] = [
+        (
+            "cpu",
+            &[("cpu.max", "50000 100000")],
+            &[("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")],
+        ),
+        ("memory", &[("memory.max", "100663296")], &[("memory.limit_in_bytes", "100663296")]),
+    ];
+    for (controller, unified, legacy) in cases {
+        let Some(group) = ControlGroup::new(test, controller) else {
+            continue;
+        };
+        if !group.set(test, unified, legacy) {
+            continue;
+        }
+        assert_eq!(threads(&mut group.ringpack::<&str>([])), 1, "{controller}");
+        let below = group.below();
+        assert_eq!(threads(&mut below.ringpack::<&str>([])), 1, "{controller}, of the parent");
+        let doctor = run(&mut below.ringpack(["doctor"]));
+        let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        assert!(cores == 1 || said.contains("default is -T1"), "{controller}: {said}");
     }
 }

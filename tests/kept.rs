@@ -3,6 +3,7 @@
 //! Each test is a way in which a reported checkpoint was once lost, or could be, in a run that goes
 //! on from it. Crashes at every step are in `crash.rs`; here each case is one exact moment.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +19,12 @@ use ringpack::pack::{
     recorded_input, resume_scheduled,
 };
 use ringpack::pipeline::{IoMode, Schedule};
-use ringpack::ring::file::{Disk, Replace};
+use ringpack::ring::file::{Directory, Disk, Replace};
 use ringpack::ring::os::OsDisk;
 use ringpack::ring::sim::{Fault, SimDisk, SimOptions};
 use ringpack::{Cancel, Error, ErrorKind, Result};
 use support::content;
+use support::processes::until;
 use support::watched::{Step, WatchedDisk};
 
 const IN: &str = "/in";
@@ -576,4 +578,75 @@ fn a_partial_file_that_is_read_only_already_can_be_gone_on_with() {
 
 fn human(bytes: u64) -> String {
     format!("{:.2} KiB", bytes as f64 / 1024.0)
+}
+
+/// A worker panics in the middle of its work, which is the engine's own fault.
+#[test]
+fn p1_a_worker_that_panics_is_an_error_and_the_last_checkpoint_stays() {
+    let bytes = content(LEN, 1);
+    let expected = expected(&bytes, &options());
+    let disk = SimDisk::new(1, SimOptions::PLAIN);
+    disk.write_file(IN, &bytes);
+    let (told, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::clone(&told);
+    let watched = WatchedDisk::new(disk.clone(), move |step| {
+        let current = std::thread::current();
+        let is_worker = current.name().is_some_and(|name| name == "ringpack-0");
+        if is_worker && step == Step::Write && seen.fetch_add(1, SeqCst) == 6 {
+            until("two checkpoints were told", || asked.load(SeqCst) >= 2);
+            panic!("for the test");
+        }
+    });
+    let observer = Observer::new(move |_: &Checkpoint| {
+        told.fetch_add(1, SeqCst);
+    });
+    let options = PackOptions { observer, ..options() };
+    let (from, to) = (Input::Path(IN.into()), Output::Path(OUT.into()));
+    let schedule = Schedule::Threads(vec![None]);
+    let packed = pack_scheduled(&watched, from, to, &options, &Cancel::new(), &schedule);
+    let error = packed.expect_err("a worker panicked");
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+    assert_eq!(disk.names("/"), LEFT, "nothing is published");
+    let covered = error.resumable_bytes().expect("a checkpoint stays");
+    assert!(covered >= 2 * 65_536, "{covered}");
+    check_completes(&disk, &expected, covered);
+}
+
+/// What was allocated ahead when the run was stopped fills the disk to its last byte.
+#[test]
+fn p3_a_full_disk_has_room_for_the_journal_that_goes_on() {
+    let bytes = content(LEN, 1);
+    let expected = expected(&bytes, &options());
+    let (disk, covered) = stopped(&options(), &bytes, SimOptions::PLAIN);
+    let directory = disk.directory(Path::new("/")).unwrap();
+    let partial = directory.open_existing("out.ringpack-partial".as_ref(), false).unwrap();
+    partial.allocate(partial.status().unwrap().len, 2 * LEN as u64).unwrap();
+    drop(partial);
+    let used: u64 = disk.names("/").iter().map(|name| allocated(&*directory, name)).sum();
+    disk.set_options(SimOptions { capacity: Some(used), ..SimOptions::PLAIN });
+    check_completes(&disk, &expected, covered);
+}
+
+fn allocated(directory: &dyn Directory, name: &OsStr) -> u64 {
+    directory.status(name).unwrap().unwrap().allocated
+}
+
+/// A finished container isn't resumed, and is no failure either; an older one that was to be
+/// replaced says nothing of the job.
+#[test]
+fn a_finished_container_is_complete() {
+    let bytes = content(LEN, 1);
+    let disk = SimDisk::new(1, SimOptions::PLAIN);
+    disk.write_file(IN, &bytes);
+    let nothing = go_on(&disk, &Cancel::new()).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::NotResumable, "{nothing}");
+    run(&disk, &options(), &Cancel::new()).unwrap();
+    let complete = go_on(&disk, &Cancel::new()).unwrap_err();
+    assert_eq!(complete.kind(), ErrorKind::Complete, "{complete}");
+    disk.write_file("/out.ringpack-partial", b"begun, and killed before its first checkpoint");
+    let nothing = go_on(&disk, &Cancel::new()).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::NotResumable, "{nothing}");
+    disk.write_file(OUT, b"no container");
+    let nothing = go_on(&disk, &Cancel::new()).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::NotResumable, "{nothing}");
 }

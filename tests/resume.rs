@@ -459,3 +459,19 @@ fn what_is_left_of_a_target_with_a_long_name_is_gone_on_with_and_cleaned_away() 
     succeed(&mut here(&["clean", "."]));
     assert_eq!(names(folder.path()), ["in", &one]);
 }
+
+#[test]
+fn a_container_that_is_finished_is_said_to_be_complete() {
+    let place = Place::new();
+    succeed(&mut place.pack("in"));
+    let resumed = run(&mut place.resume());
+    assert_eq!(stderr(&resumed), "out: complete, nothing to resume\n");
+    assert_eq!(resumed.status.code(), Some(0));
+    let quiet = run(place.resume().arg("-q"));
+    assert!(quiet.status.success() && quiet.stderr.is_empty());
+    place.check_packed("resumed for nothing");
+    // A job that was to replace it, and left no checkpoint, is another matter.
+    fs::write(place.path(PARTIAL), b"begun").unwrap();
+    let said = fail(&mut place.resume(), 13);
+    assert!(said.contains("there is no checkpoint"), "{said}");
+}

@@ -12,6 +12,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use support::processes::{Running, until};
@@ -306,4 +307,59 @@ fn a_signal_ignored_from_the_start_stays_ignored() {
     let output = running.end();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     succeed(ringpack(["verify"]).arg(place.path("out")));
+}
+
+/// A key that is pressed twice at once is pressed once: the job still ends in order. A second press
+/// that comes a second later insists.
+#[test]
+fn two_quick_interrupts_are_one_and_a_late_one_ends_the_program_at_once() {
+    // Where the test was held up between the two signals, the second was not quick.
+    while !interrupted_twice(false) {}
+    interrupted_twice(true);
+}
+
+/// Interrupts a program twice while it waits for its producer to end in order; whether the second
+/// came as soon, or as late, as it was meant to.
+fn interrupted_twice(late: bool) -> bool {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let script = "trap ': > told' INT TERM; : > ready; \
+                  while [ -e ready ] && ! [ -e end ]; do sleep 0.01; done; : > over";
+    let mut command = ringpack(["pack", "--from-command", "-o", "out", "--", "sh", "-c", script]);
+    let mut running = Running::start(command.current_dir(place.path()));
+    // While the producer is started, a signal ends the program before there is anything to end.
+    let id = running.child().id();
+    until("the producer runs", || path("ready").exists() && has_thread(id, "producer-end"));
+    let first = Instant::now();
+    running.signal(Signal::SIGINT);
+    until("the producer is passed the signal", || path("told").exists());
+    if late {
+        until("a second has gone by", || first.elapsed() > Duration::from_millis(1100));
+    }
+    running.signal(Signal::SIGINT);
+    let status = format!("/proc/{id}/status");
+    until("the second signal is taken", || {
+        let status = fs::read_to_string(&status).unwrap();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:\t"));
+        pending.is_none_or(|pending| u64::from_str_radix(pending, 16).unwrap() == 0)
+    });
+    let is_late = first.elapsed() >= Duration::from_secs(1);
+    if !late {
+        fs::write(path("end"), "").unwrap();
+    }
+    let output = running.end();
+    let said = stderr(&output);
+    if is_late != late {
+        return false;
+    }
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(said.contains("a second signal ended the program at once"), late, "{said}");
+    assert_eq!(path("over").exists(), !late, "the producer ended in order");
+    true
+}
+
+fn has_thread(pid: u32, name: &str) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = tasks.flatten().map(|task| fs::read_to_string(task.path().join("comm")));
+    names.flatten().any(|found| found.trim() == name)
 }

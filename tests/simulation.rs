@@ -13,7 +13,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
+use ringpack::commit::Cadence;
 use ringpack::format::header::PlacementKind;
 use ringpack::pack::{self, Codec, Input, PackOptions, pack_scheduled};
 use ringpack::pipeline::{IoMode, Schedule};
@@ -250,6 +252,29 @@ const WORLDS: [SimOptions; 2] = {
     let plain = SimOptions::PLAIN;
     [plain, SimOptions { reorder: true, direct: true, short_per_mille: 100, ..plain }]
 };
+
+/// A disk on which the container fits, with a twentieth to spare, is full enough; so says ext4,
+/// which keeps what a failed allocation took.
+#[test]
+fn what_fits_is_packed() {
+    let world = SimOptions { direct: true, ..SimOptions::PLAIN };
+    for size in 1..=20 {
+        for placement in [PlacementKind::Dense, PlacementKind::Slots] {
+            let bytes = content(size * 97_531, size as u64);
+            let often = Cadence { bytes: 1, interval: Duration::MAX, percent_max: 100 };
+            let options = PackOptions { checkpoints: Some(often), ..options(placement) };
+            let case = Case::pack(&bytes, options, 1 + size % 2);
+            let disk = case.disk(1, world);
+            // What the input takes, the container, and the journal.
+            let room = case.expected.len() as u64 + 2 * 4096;
+            let capacity = Some(bytes.len().next_multiple_of(4096) as u64 + room + room / 20);
+            disk.set_options(SimOptions { capacity, ..world });
+            let what = format!("{} bytes, {placement:?}", bytes.len());
+            case.run(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+            case.check_done(&disk, &what);
+        }
+    }
+}
 
 #[test]
 fn each_write_that_fails_leaves_the_target_as_it_was() {

@@ -39,7 +39,7 @@ impl Setting {
             Some(path) => fs::canonicalize(path)?,
             None => beside("ringpack")?,
         };
-        let cores = Schedule::threads(None).map_err(io::Error::other)?.workers();
+        let cores = Schedule::threads(None, 1).map_err(io::Error::other)?.workers();
         let depth = cores * limits::buffers_per_side(limits::EXTENT_RAW_BYTES, u64::MAX);
         let place = Place::new(&args.folder, args.warm)?;
         let size = args.size & !0xFFF;

@@ -20,6 +20,9 @@ pub(crate) const SALVAGED_IN_PART: u8 = 16;
 /// The content differs from what it was compared with.
 pub(crate) const DIFFERS: u8 = 17;
 
+/// A defect of the program itself: `EX_SOFTWARE` of sysexits.h.
+pub(crate) const DEFECT: u8 = 70;
+
 /// Stopped, and can be gone on with: `EX_TEMPFAIL` of sysexits.h.
 pub(crate) const SUSPENDED: u8 = 75;
 
@@ -149,6 +152,7 @@ pub(crate) fn code(kind: ErrorKind) -> u8 {
         ErrorKind::Refused => 14,
         ErrorKind::Unexpected => 15,
         ErrorKind::Differs => DIFFERS,
+        ErrorKind::Internal => DEFECT,
         ErrorKind::Suspended => SUSPENDED,
         // As a shell reports a death by SIGPIPE.
         ErrorKind::OutputClosed => 141,

@@ -90,6 +90,7 @@ fn by_kind(kind: ErrorKind, output: Option<&str>) -> Option<String> {
         ErrorKind::Differs => "if the source changed since it was packed, pack it again",
         ErrorKind::OutOfRange => "ringpack info tells how long the content is",
         ErrorKind::NotResumable => "pack it anew",
+        ErrorKind::OutOfMemory => "free some memory, or use fewer threads (-T N) or a lower level",
         ErrorKind::Internal => "report it, with the command line",
         _ => return None,
     };

@@ -8,10 +8,11 @@
 //!
 //! The signals are blocked in every thread and taken by one that waits for them, so no code runs in
 //! a handler. `SIGXFSZ` is blocked too: a write beyond the file size limit then fails like any
-//! other instead of killing the program with its partial file in place. A second `SIGINT`, or any
-//! other signal a second or more after the first, ends the program at once; a terminal that closes
-//! may send `SIGHUP` twice. A producer that this program runs is passed whatever comes; and
-//! `SIGKILL` where the program ends at once.
+//! other instead of killing the program with its partial file in place. A signal that comes within
+//! a second of the first changes nothing: a key may be pressed twice, and a terminal that closes
+//! may send `SIGHUP` twice. A later one ends the program at once, and what the job left stays. A
+//! producer that this program runs is passed the first; and `SIGKILL` where the program ends at
+//! once.
 
 use std::fmt;
 use std::io;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use ringpack::Cancel;
 
@@ -26,6 +28,12 @@ use crate::progress;
 
 /// How long after the first another signal says that somebody means it.
 const INSISTS: Duration = Duration::from_secs(1);
+
+/// What is said where the program ends at once.
+const AT_ONCE: &str = "\
+ringpack: a second signal ended the program at once. A partial file may be left: run the same
+command again, or remove the file with ringpack clean DIR.
+";
 
 /// The watch.
 pub(crate) struct Signals {
@@ -79,8 +87,9 @@ impl Signals {
                 }
                 let number = signal as i32 as u8;
                 if let Some(first) = first {
-                    if signal == Signal::SIGINT || first.elapsed() >= INSISTS {
+                    if first.elapsed() >= INSISTS {
                         pass_on(Signal::SIGKILL);
+                        say_last(AT_ONCE);
                         std::process::exit(128 + i32::from(number));
                     }
                     continue;
@@ -128,6 +137,17 @@ impl Signals {
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Signals").field(&self.received()).finish()
+    }
+}
+
+/// Says something on standard error, if that can be done at once: a reader that doesn't read holds
+/// nothing up.
+fn say_last(text: &str) {
+    use std::os::fd::AsFd;
+    let stderr = io::stderr();
+    let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
+        let _ = nix::unistd::write(stderr.as_fd(), text.as_bytes());
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use std::{env, io, process, thread};
 
-use ringpack::write::{ContainerWriter, ReopenOptions, WriteOptions};
+use ringpack::write::{ContainerWriter, WriteOptions};
 use ringpack::{Cadence, ContainerReader};
 
 const RANGE_LEN: u64 = 1 << 20;
@@ -30,11 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = serve()?;
     let cadence =
         Cadence { bytes: 4 * RANGE_LEN, interval: Duration::from_secs(1), percent_max: 100 };
-    let checkpoints = Some(cadence);
-    let again = ReopenOptions { checkpoints, ..ReopenOptions::default() };
-    let anew = WriteOptions { checkpoints, expected_size: Some(LEN), ..WriteOptions::default() };
-    let writer = ContainerWriter::reopen_with(path, &again)
-        .or_else(|_| ContainerWriter::create(path, &anew))?;
+    let (checkpoints, expected_size) = (Some(cadence), Some(LEN));
+    let options = WriteOptions { checkpoints, expected_size, ..WriteOptions::default() };
+    let writer = ContainerWriter::reopen_or_create(path, &options)?;
     let wanted: Vec<u64> = writer.missing(0..LEN.div_ceil(RANGE_LEN)).collect();
     println!("{} ranges are there, {} to fetch", writer.given(), wanted.len());
     let (next, fetched) = (AtomicU64::new(0), AtomicU64::new(0));

@@ -10,8 +10,7 @@ use ringpack::write::{ContainerWriter, WriteOptions};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = env::args().collect();
     let (path, count): (_, u64) = (&args[1], args[2].parse()?);
-    let writer = ContainerWriter::reopen(path)
-        .or_else(|_| ContainerWriter::create(path, &WriteOptions::default()))?;
+    let writer = ContainerWriter::reopen_or_create(path, &WriteOptions::default())?;
     println!("{} of {count} chunks are there already", writer.given());
     let next = AtomicU64::new(0);
     let give = || {

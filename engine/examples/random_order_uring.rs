@@ -4,16 +4,14 @@ use std::rc::Rc;
 use std::{cell::Cell, env, iter};
 
 use ringpack::aio::uring::{UringReader, UringWriter, start};
-use ringpack::write::{ReopenOptions, WriteOptions};
+use ringpack::write::WriteOptions;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = env::args().collect();
     let (path, count): (_, u64) = (&args[1], args[2].parse()?);
     start(async {
-        let writer = match UringWriter::reopen(path, &ReopenOptions::default()).await {
-            Ok(writer) => Rc::new(writer),
-            Err(_) => Rc::new(UringWriter::create(path, &WriteOptions::default()).await?),
-        };
+        let writer = UringWriter::reopen_or_create(path, &WriteOptions::default()).await?;
+        let writer = Rc::new(writer);
         println!("{} of {count} chunks are there already", writer.given());
         let next = Rc::new(Cell::new(0));
         let give = |_| {

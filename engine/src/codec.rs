@@ -164,11 +164,8 @@ impl Encoder {
 }
 
 fn compress(level: i32, raw: &[u8], room: &mut [u8]) -> Result<usize> {
-    let failed =
-        |code| Error::new(ErrorKind::Output, get_error_name(code)).hint("free some memory");
     // C1: a context of its own.
-    let mut context = CCtx::try_create()
-        .ok_or_else(|| Error::new(ErrorKind::Output, "libzstd is out of memory"))?;
+    let mut context = CCtx::try_create().ok_or_else(out_of_memory)?;
     for parameter in [
         CParameter::CompressionLevel(level),
         CParameter::ChecksumFlag(true),
@@ -182,6 +179,21 @@ fn compress(level: i32, raw: &[u8], room: &mut [u8]) -> Result<usize> {
         return Ok(store(raw, room));
     }
     Ok(len)
+}
+
+/// What libzstd refuses for want of memory, or else because it was asked for nonsense.
+pub(crate) fn failed(code: usize) -> Error {
+    // ZSTD_error_memory_allocation of zstd_errors.h; codes are negated.
+    const MEMORY_ALLOCATION: usize = 64;
+    match code.wrapping_neg() {
+        MEMORY_ALLOCATION => out_of_memory(),
+        _ => Error::new(ErrorKind::Internal, get_error_name(code)),
+    }
+}
+
+/// There is no memory for libzstd's work.
+pub(crate) fn out_of_memory() -> Error {
+    Error::new(ErrorKind::OutOfMemory, "libzstd is out of memory")
 }
 
 fn store(raw: &[u8], room: &mut [u8]) -> usize {
@@ -206,11 +218,8 @@ impl Decoder {
     /// # Errors
     /// Where libzstd can't allocate its context.
     pub fn new() -> Result<Self> {
-        let out_of_memory = || Error::new(ErrorKind::Output, "libzstd is out of memory");
         let mut context = DCtx::try_create().ok_or_else(out_of_memory)?;
-        context
-            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
-            .map_err(|_| out_of_memory())?;
+        context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(failed)?;
         Ok(Self { context })
     }
 
@@ -251,6 +260,15 @@ impl std::fmt::Debug for Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn want_of_memory_is_told_from_a_defect() {
+        // ZSTD_error_memory_allocation and ZSTD_error_parameter_outOfBound.
+        assert_eq!(failed(64_usize.wrapping_neg()).kind(), ErrorKind::OutOfMemory);
+        let defect = failed(42_usize.wrapping_neg());
+        assert_eq!(defect.kind(), ErrorKind::Internal);
+        assert!(defect.to_string().contains("Parameter"), "{defect}");
+    }
 
     /// Bytes that compress somewhat, differently by seed.
     fn sample(len: usize, seed: u64) -> Vec<u8> {

@@ -67,11 +67,17 @@ pub enum ErrorKind {
     Suspended,
     /// There is nothing to go on with, or it was made of another input or with other options.
     NotResumable,
+    /// There is nothing to resume: the container is complete already.
+    Complete,
     /// A range that lies outside the content.
     OutOfRange,
     /// A chunk that a program gave to a writer twice, too early, of the wrong length, or not at
     /// all.
     Sequence,
+    /// The system has no memory to give, to the codec for one.
+    OutOfMemory,
+    /// A writer can't be ended through one of its clones while others are left.
+    InUse,
     /// A defect of the engine itself: a thread of the job panicked.
     Internal,
 }

@@ -62,6 +62,8 @@ pub const CORES_MAX: usize = 1024;
 pub const ALLOCATE_STEP_BYTES: u64 = 256 << 20;
 /// Longest such step.
 pub const ALLOCATE_STEP_BYTES_MAX: u64 = 4 << 30;
+/// The part of a file system's free space that one such step may take: one in this many.
+pub const ALLOCATE_FREE_PARTS: u64 = 4;
 
 /// Chunk records held in memory before they are spooled to an unlinked file, in bytes. At 1 MiB
 /// chunks without a digest this is 300 GiB of content.
@@ -73,6 +75,9 @@ pub const CHUNKS_GIVEN_MAX: u64 = 1 << 32;
 
 /// Bytes of journal records that are kept for the next checkpoint before it is taken early.
 pub const JOURNAL_PENDING_BYTES_MAX: usize = 4 << 20;
+/// Bytes of journal records that are kept while there is no room for the journal. Beyond it the
+/// job takes no more checkpoints.
+pub const JOURNAL_HELD_BYTES_MAX: usize = 32 << 20;
 
 /// Times an operation is tried again after `EINTR` or `EAGAIN` without moving a byte.
 pub const RETRIES_MAX: u32 = 64;
@@ -88,6 +93,15 @@ pub fn buffers_per_side(extent_raw_bytes: u64, extents: u64) -> usize {
     let fitting = (BUFFER_BYTES_PER_SIDE / extent_raw_bytes.max(1)) as usize;
     let count = fitting.clamp(BUFFERS_PER_SIDE_MIN, BUFFERS_PER_SIDE_MAX);
     count.min(usize::try_from(extents).unwrap_or(usize::MAX))
+}
+
+/// Memory that a job takes for each core, in bytes, with chunks of `2^chunk_log2`: the buffers of
+/// both sides, and the codec's tables, which are up to eight times as long as a chunk.
+#[must_use]
+pub fn core_bytes(chunk_log2: u8) -> u64 {
+    let chunk = 1 << chunk_log2.clamp(CHUNK_LOG2_MIN, CHUNK_LOG2_MAX);
+    let extent = EXTENT_RAW_BYTES.max(chunk);
+    2 * buffers_per_side(extent, u64::MAX) as u64 * extent + 8 * chunk
 }
 
 const _: () = {

@@ -78,6 +78,15 @@ pub enum Bug {
     CopiedFirst,
     /// Content is said to be as its source is, without being compared.
     SourceUncompared,
+    /// Space is allocated ahead to the last byte, what a failed allocation took is kept, and a
+    /// journal without room ends the job.
+    NoReserve,
+    /// An operation that the kernel cancels for want of a thread is a failed one.
+    CancelledIsFailed,
+    /// A container that can't be reopened, for whatever reason, is begun anew.
+    CheckpointDiscarded,
+    /// A worker's panic is passed on to the thread of the caller.
+    PanicPassedOn,
 }
 
 /// Whether the bug is planted.

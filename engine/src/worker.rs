@@ -22,6 +22,8 @@
 //! - W3: `complete` is called once for an extent, after every byte of it was written.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::buffer::{Buffer, Pool};
 use crate::error::{Error, Result};
@@ -156,6 +158,8 @@ pub struct Worker<T: Task> {
     laps: Laps,
     /// What it waits for, if its last turn did nothing.
     waits_for: Option<Stage>,
+    /// Whether operations are in flight, for other threads to see.
+    in_flight: Arc<AtomicBool>,
 }
 
 struct Claimed<U> {
@@ -194,7 +198,13 @@ impl<T: Task> Worker<T> {
             done: Vec::new(),
             laps: progress.laps(),
             waits_for: None,
+            in_flight: Arc::default(),
         }
+    }
+
+    /// Tells, from any thread, whether operations are in flight.
+    pub fn in_flight(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.in_flight)
     }
 
     /// The backend, for its counters.
@@ -224,7 +234,9 @@ impl<T: Task> Worker<T> {
         let wait = if workable { Wait::No } else { Wait::ForOne };
         if self.backend.in_flight() > 0 {
             let lacking = self.lacking();
+            self.in_flight.store(true, Relaxed);
             let turned = self.backend.turn(wait, &mut self.done);
+            self.in_flight.store(self.backend.in_flight() > 0, Relaxed);
             self.charge_turn(wait, lacking);
             turned.map_err(|error| {
                 Error::from_io(crate::ErrorKind::Output, "the ring failed", error)

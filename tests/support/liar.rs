@@ -100,6 +100,10 @@ impl File for LyingFile {
         unreachable!("it is an input")
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.truth.free_bytes()
+    }
+
     fn punch_hole(&self, _: u64, _: u64) -> io::Result<()> {
         unreachable!("it is an input")
     }

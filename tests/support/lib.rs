@@ -2,6 +2,7 @@
 //! was skipped.
 
 pub mod cases;
+pub mod cgroup;
 pub mod chunks;
 pub mod codes;
 pub mod crash;

@@ -294,6 +294,10 @@ impl File for MemoryFile {
         refused()
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        refused()
+    }
+
     fn punch_hole(&self, _: u64, _: u64) -> io::Result<()> {
         refused()
     }

@@ -185,6 +185,10 @@ impl File for WatchedFile {
         self.before(Step::Change).allocate(offset, len)
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.inner.free_bytes()
+    }
+
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
         self.before(Step::Change).punch_hole(offset, len)
     }

@@ -58,6 +58,7 @@ Exit codes (with zstd's flags, 0 and 1):
    7  the output exists already       15  the content isn't what was expected
                                       16  salvaged in part
                                       17  the content differs from its source
+                                      70  a defect of ringpack
                                       75  stopped; resume goes on from a checkpoint
                                      129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM
                                      141  the reader of the output went away";

@@ -12,7 +12,7 @@ use std::thread;
 use ringpack::members::Member;
 use ringpack::pipeline::Schedule;
 use ringpack::read::Container;
-use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
+use ringpack::{Cancel, Error, ErrorKind, Progress, Result, limits};
 
 use super::archive::{each_member, entry, reader};
 use crate::tree::compare::{Comparison, Differences, Files, Rules};
@@ -45,7 +45,8 @@ pub(super) fn compare(container: &Container, rules: Rules, run: &Run) -> Result<
     let comparison = Comparison::new(rules);
     // Nothing is begun where there is no such directory.
     drop(Files::of(&comparison)?);
-    let threads = Schedule::threads(run.threads)?.workers();
+    let core_bytes = limits::core_bytes(container.geometry().chunk_log2);
+    let threads = Schedule::threads(run.threads, core_bytes)?.workers();
     let failed = AtomicBool::new(false);
     let serve = |batches: Arc<Mutex<Receiver<Vec<Part>>>>| {
         let served = serve(container, &comparison, &batches, &failed, run);

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
+use ringpack::escape::shown;
 use ringpack::format::record::{Open, SourceKind};
 use ringpack::pack::{Input, ResumeOptions, recorded_input, resume};
 use ringpack::ring::os::OsDisk;
@@ -15,6 +16,7 @@ use super::report::{note_packed, warn};
 use crate::args;
 use crate::exit::Failure;
 use crate::job::{Jobs, Share};
+use crate::message;
 use crate::names;
 use crate::producer::Producer;
 use crate::signals::Signals;
@@ -68,6 +70,17 @@ pub(crate) fn run(
     };
     let resumed = resume(&OsDisk, &args.target, &mut input, &options, signals.cancel());
     job.over();
+    if let Err(error) = &resumed
+        && error.kind() == ErrorKind::Complete
+    {
+        let what = format!("{}: complete, nothing to resume", shown(&args.target));
+        match message::is_json() {
+            true => message::warning(&what),
+            false if args.talk.quiet => {}
+            false => message::note(&what),
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = resumed.map_err(|error| {
         let again = args.guards.resume_command(&args.target, from_stdin, &command);
         Failure::Resumable(error, again)

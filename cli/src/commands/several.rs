@@ -6,14 +6,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use ringpack::{Error, ErrorKind};
+use ringpack::pipeline::Schedule;
+use ringpack::{Error, ErrorKind, limits};
 
 use crate::exit::Failure;
 use crate::job::{Jobs, Share};
@@ -92,8 +92,8 @@ impl Several<'_> {
         jobs: &Jobs,
         one: &(dyn Fn(&Path) -> Result<(), Failure> + Sync),
     ) -> Result<(), Failure> {
-        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-        let cores = self.threads.unwrap_or_else(cores);
+        let core_bytes = limits::core_bytes(limits::CHUNK_LOG2_DEFAULT);
+        let cores = Schedule::threads(self.threads, core_bytes)?.workers();
         let lanes = cores.saturating_mul(AT_ONCE_PER_CORE).min(inputs.len());
         let batch = jobs.batch(inputs.len());
         let next = AtomicUsize::new(0);

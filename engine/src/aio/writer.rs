@@ -122,6 +122,18 @@ impl AsyncContainerWriter {
         blocking(move || ContainerWriter::reopen_with(path, &options)).await.map(Self::from)
     }
 
+    /// As [`ContainerWriter::reopen_or_create`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn reopen_or_create(
+        path: impl Into<PathBuf>,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let (path, options) = (path.into(), options.clone());
+        blocking(move || ContainerWriter::reopen_or_create(path, &options)).await.map(Self::from)
+    }
+
     /// The writer itself: what it was given, and what it goes on from. Its own calls block.
     pub fn get_ref(&self) -> &ContainerWriter {
         self.writer.0.as_ref().expect("only its drop takes it")
@@ -158,7 +170,7 @@ impl AsyncContainerWriter {
     /// As [`ContainerWriter::finalize`], after all calls under way, also those that were given up.
     ///
     /// # Errors
-    /// As there; `Sequence` where a clone is left, through which the writer goes on.
+    /// As there; `InUse` where a clone is left, through which the writer goes on.
     pub async fn finalize(self, attributes: impl Into<Option<Attributes>>) -> Result<WriteReport> {
         let (writer, attributes) = (self.into_inner().await?, attributes.into());
         blocking(move || writer.finalize(attributes)).await
@@ -167,7 +179,7 @@ impl AsyncContainerWriter {
     /// As [`ContainerWriter::suspend`], after all calls under way.
     ///
     /// # Errors
-    /// As there; `Sequence` where a clone is left, through which the writer goes on.
+    /// As there; `InUse` where a clone is left, through which the writer goes on.
     pub async fn suspend(self) -> Result<Checkpoint> {
         let writer = self.into_inner().await?;
         blocking(move || writer.suspend()).await
@@ -183,7 +195,7 @@ impl AsyncContainerWriter {
         let writer = self.writer.0.take().expect("only its drop takes it");
         Arc::into_inner(writer).ok_or_else(|| {
             let what = "another clone of the writer is still in use";
-            Error::new(ErrorKind::Sequence, what).hint("end it through that one")
+            Error::new(ErrorKind::InUse, what).hint("end it through that one")
         })
     }
 }
@@ -250,7 +262,11 @@ impl AsyncStreamWriter {
     /// Bytes taken so far.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.next * self.chunk_len as u64 + self.filling.len() as u64
+        let given = match self.state {
+            StreamState::Giving(..) => self.chunk_len,
+            _ => self.filling.len(),
+        };
+        self.next * self.chunk_len as u64 + given as u64
     }
 
     /// Writes the last chunk and finalizes.

@@ -144,7 +144,7 @@ pub fn bench(
     let scratch = Scratch::new(folder)?;
     let size = scratch.fill(input, options.size, cancel)?;
     let sample = scratch.sample(size.min(CODEC_BYTES_MAX))?;
-    let schedule = Schedule::threads(options.threads)?;
+    let schedule = Schedule::threads(options.threads, limits::core_bytes(options.chunk_log2))?;
     let workers = schedule.workers();
     let mut taken = Samples::default();
     let device = Device { disk, folder: scratch.path(), options, schedule: &schedule, cancel };

@@ -12,10 +12,16 @@
 //! on the coordinator's thread, while the workers go on: what they write meanwhile was not frozen,
 //! so the checkpoint doesn't name it.
 //!
+//! A checkpoint that is due and finds no room for the journal is skipped: the data is as sound as
+//! before, and the job goes on. The next one covers what the skipped one would have.
+//!
 //! # Invariants
 //! - H1: a checkpoint names exactly the extents that were complete when its sync of the data was
 //!   issued.
-//! - H2: after a sync or a write of the journal failed there is no further checkpoint.
+//! - H2: after a sync failed, or a write of the journal for another reason than want of room, there
+//!   is no further checkpoint.
+//! - H3: want of room for the journal ends no job, and what is kept for the next checkpoint
+//!   meanwhile is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +31,7 @@ use super::publication::Partial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ChunkRecord, Open};
 use crate::journal::{Checkpoint, Journal, JournaledExtent};
-use crate::limits::JOURNAL_PENDING_BYTES_MAX;
+use crate::limits::{JOURNAL_HELD_BYTES_MAX, JOURNAL_PENDING_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::ring::file::File;
 use crate::trace;
@@ -100,9 +106,24 @@ pub struct Checkpointer {
     early: BTreeMap<u64, (JournaledExtent, u64)>,
     pending: Vec<JournaledExtent>,
     pending_bytes: usize,
+    /// What the last attempt was to cover, whether it went well or not.
+    attempted: Checkpoint,
+    /// When that was.
     last: Instant,
     pause: Duration,
-    failed: bool,
+    state: State,
+    skipped: u64,
+}
+
+/// Whether checkpoints can be taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// The last attempt went well, or found no room and can be made again.
+    Usable,
+    /// There is no room for the journal, and it can't be asked again. The data is sound.
+    Closed,
+    /// What was written, or what the journal says, may not be on the medium.
+    Failed,
 }
 
 impl Checkpointer {
@@ -119,21 +140,23 @@ impl Checkpointer {
             early: BTreeMap::new(),
             pending: Vec::new(),
             pending_bytes: 0,
+            attempted: Checkpoint::start(),
             last: Instant::now(),
             pause: Duration::ZERO,
-            failed: false,
+            state: State::Usable,
+            skipped: 0,
         }
     }
 
     /// The same for a job that goes on behind `covered`, which `journal` says already.
     #[must_use]
     pub fn behind(self, journal: Journal, covered: Checkpoint) -> Self {
-        Self { journal: Some(journal), covered, complete: covered, ..self }
+        Self { journal: Some(journal), covered, complete: covered, attempted: covered, ..self }
     }
 
     /// Takes note of an extent of which every byte was written, and which ends at `end`.
     pub fn note(&mut self, number: u64, chunks: Vec<ChunkRecord>, end: u64) {
-        if self.cadence == Cadence::never() {
+        if self.cadence == Cadence::never() || !self.is_usable() {
             return;
         }
         let extent = JournaledExtent { number, chunks };
@@ -157,7 +180,8 @@ impl Checkpointer {
         self.pending.push(extent);
     }
 
-    /// Takes a checkpoint if one is due; `None` where none was.
+    /// Takes a checkpoint if one is due; `None` where none was, or where there is no room for the
+    /// journal.
     ///
     /// # Errors
     /// As [`Self::checkpoint`].
@@ -168,17 +192,41 @@ impl Checkpointer {
             self.pending.drain(..).for_each(|extent| journal.append(extent));
             let _ = journal.write();
         }
-        let new_bytes = self.complete.bytes - self.covered.bytes;
-        if self.pending.is_empty() || self.failed {
+        if self.pending.is_empty() || !self.is_usable() {
             return Ok(None);
         }
         // What is kept for the next one is bounded, whatever was asked for.
         let forced = self.pending_bytes >= JOURNAL_PENDING_BYTES_MAX;
+        let new_bytes = self.complete.bytes.saturating_sub(self.attempted.bytes);
         let due = new_bytes >= self.cadence.bytes || self.last.elapsed() >= self.cadence.interval;
-        if forced || (due && self.last.elapsed() >= self.pause) {
-            return self.checkpoint(partial);
+        let may = forced || (due && self.last.elapsed() >= self.pause);
+        if !may {
+            return Ok(None);
         }
-        Ok(None)
+        match self.checkpoint(partial) {
+            // H3
+            Err(error) if self.is_without_room(&error) && !planted::is(Bug::NoReserve) => {
+                self.skip();
+                Ok(None)
+            }
+            taken => taken,
+        }
+    }
+
+    /// Notes that a checkpoint was skipped, and bounds what is kept for the next.
+    fn skip(&mut self) {
+        self.skipped += 1;
+        let written = self.journal.as_ref().map_or(0, Journal::pending_bytes);
+        let chunks: usize = self.pending.iter().map(|extent| extent.chunks.len()).sum();
+        if written + chunks * ChunkRecord::LEN > JOURNAL_HELD_BYTES_MAX {
+            self.state = State::Closed;
+        }
+        self.pending_bytes = 0;
+        if self.state == State::Closed {
+            self.pending = Vec::new();
+            self.early.clear();
+            self.journal = None;
+        }
     }
 
     /// Takes a checkpoint of everything that is complete; `None` where the last one covers it.
@@ -188,8 +236,11 @@ impl Checkpointer {
     /// unless [`Self::is_usable`]: there was no room for the journal.
     pub fn checkpoint(&mut self, partial: &mut Partial) -> Result<Option<Checkpoint>> {
         // H2: what failed once is never asked again.
-        if self.failed {
-            return Err(Error::new(ErrorKind::Output, "no checkpoint can be taken any more"));
+        let gone = |kind| Err(Error::new(kind, "no checkpoint can be taken any more"));
+        match self.state {
+            State::Usable => {}
+            State::Closed => return gone(ErrorKind::NoSpace),
+            State::Failed => return gone(ErrorKind::Output),
         }
         if self.complete == self.covered {
             return Ok(None);
@@ -198,7 +249,8 @@ impl Checkpointer {
         let start = Instant::now();
         // H1: frozen here; what completes from now on waits for the next.
         let frozen = self.complete;
-        self.failed = true;
+        (self.attempted, self.last) = (frozen, start);
+        self.state = State::Failed;
         // J1: durable before the journal says so.
         let synced = match planted::is(Bug::JournalBeforeData) {
             true => Ok(()),
@@ -211,22 +263,15 @@ impl Checkpointer {
         synced.map_err(|error| {
             Error::from_io(ErrorKind::Output, "cannot make the data durable", error)
         })?;
-        let journal = match &mut self.journal {
-            Some(journal) => journal,
-            none => {
-                let created = partial.create_journal(self.open.clone());
-                self.failed = !matches!(&created, Err(error) if error.kind() == ErrorKind::NoSpace);
-                none.insert(created?)
+        let recorded = self.record(partial, &frozen);
+        recorded.inspect_err(|error| {
+            if error.kind() == ErrorKind::NoSpace {
+                // H3: without room for the journal nothing was lost.
+                let usable = self.journal.as_ref().is_none_or(Journal::is_usable);
+                self.state = if usable { State::Usable } else { State::Closed };
             }
-        };
-        for extent in self.pending.drain(..) {
-            journal.append(extent);
-        }
-        self.pending_bytes = 0;
-        let written = journal.checkpoint(&frozen);
-        // Without room for the journal nothing was lost: it may be asked again when there is some.
-        self.failed = !journal.is_usable();
-        written?;
+        })?;
+        self.state = State::Usable;
         partial.keep();
         if planted::is(Bug::JournalBeforeData) {
             let _ = self.file.sync_data();
@@ -235,6 +280,19 @@ impl Checkpointer {
         self.pause = self.cadence.pause_after(start.elapsed());
         self.last = Instant::now();
         Ok(Some(frozen))
+    }
+
+    /// Says in the journal what is durable.
+    fn record(&mut self, partial: &mut Partial, frozen: &Checkpoint) -> Result<()> {
+        let journal = match &mut self.journal {
+            Some(journal) => journal,
+            none => none.insert(partial.create_journal(self.open.clone())?),
+        };
+        for extent in self.pending.drain(..) {
+            journal.append(extent);
+        }
+        self.pending_bytes = 0;
+        journal.checkpoint(frozen)
     }
 
     /// As [`Self::checkpoint`], for a job that ends here because the disk is full: what was
@@ -280,7 +338,26 @@ impl Checkpointer {
     /// Whether another checkpoint can be taken.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        !self.failed
+        self.state == State::Usable
+    }
+
+    /// Whether the attempt that failed with this error lacked room for the journal, and nothing
+    /// else: the job can go on.
+    #[must_use]
+    pub fn is_without_room(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::NoSpace && self.state != State::Failed
+    }
+
+    /// What a person should know of checkpoints that weren't taken.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let skipped = self.skipped;
+        (skipped > 0).then(|| {
+            format!(
+                "ringpack skipped {skipped} checkpoint(s): the file system has no room for the \
+                 journal"
+            )
+        })
     }
 }
 
@@ -397,6 +474,84 @@ mod tests {
             assert_eq!(checkpointer.poll(&mut partial).unwrap(), None);
             assert!(checkpointer.checkpoint(&mut partial).is_err());
             assert_eq!(disk.syncs(), nth, "nothing is synced again");
+        }
+    }
+
+    /// A disk that has room for one checkpoint, and no more.
+    fn full_after_one() -> (SimDisk, Partial, Checkpointer) {
+        let (disk, mut partial, mut checkpointer) = started(SimOptions::default(), often(1));
+        note(&mut checkpointer, 0);
+        assert!(checkpointer.poll(&mut partial).unwrap().is_some());
+        disk.set_options(SimOptions { capacity: Some(0), ..SimOptions::default() });
+        (disk, partial, checkpointer)
+    }
+
+    #[test]
+    fn h3_without_room_for_the_journal_a_checkpoint_is_skipped() {
+        let (disk, mut partial, mut checkpointer) = full_after_one();
+        // The journal's first page has room for some records; then it would have to grow.
+        let skipped = (1..200).find(|&number| {
+            note(&mut checkpointer, number);
+            checkpointer.poll(&mut partial).unwrap().is_none()
+        });
+        let skipped = skipped.expect("the journal outgrows its page");
+        note(&mut checkpointer, skipped + 1);
+        assert_eq!(checkpointer.poll(&mut partial).unwrap(), None);
+        let asked = checkpointer.checkpoint(&mut partial).unwrap_err();
+        assert!(asked.kind() == ErrorKind::NoSpace && checkpointer.is_without_room(&asked));
+        assert_eq!(checkpointer.covered().extents, skipped);
+        for seed in 0..20 {
+            assert_eq!(replayed(&disk.crash(seed)), skipped, "torn, and the one before stands");
+        }
+        assert!(checkpointer.warning().unwrap().contains("skipped 2 "));
+        // There is room again: the next covers all.
+        disk.set_options(SimOptions::default());
+        note(&mut checkpointer, skipped + 2);
+        let taken = checkpointer.poll(&mut partial).unwrap().unwrap();
+        assert_eq!(taken.extents, skipped + 3);
+        for seed in 0..20 {
+            assert_eq!(replayed(&disk.crash(seed)), skipped + 3);
+        }
+    }
+
+    #[test]
+    fn h3_without_room_for_long_no_more_is_kept() {
+        let (_disk, mut partial, mut checkpointer) = full_after_one();
+        let mut number = 1;
+        while checkpointer.is_usable() {
+            note(&mut checkpointer, number);
+            if number.is_multiple_of(20_000) {
+                assert_eq!(checkpointer.poll(&mut partial).unwrap(), None);
+            }
+            number += 1;
+            let most = 2 * JOURNAL_HELD_BYTES_MAX as u64 / ChunkRecord::LEN as u64;
+            assert!(number < most, "more and more is kept");
+        }
+        note(&mut checkpointer, number);
+        assert!(checkpointer.pending.is_empty() && checkpointer.early.is_empty());
+        assert_eq!(checkpointer.poll(&mut partial).unwrap(), None);
+        let refused = checkpointer.checkpoint(&mut partial).unwrap_err();
+        assert!(checkpointer.is_without_room(&refused), "{refused}");
+    }
+
+    #[test]
+    fn h2_h3_want_of_room_for_the_data_is_no_want_of_room_for_the_journal() {
+        // The first sync of a checkpoint is the data's, the second the journal's.
+        for (nth, is_fatal) in [(1, true), (2, false)] {
+            let fail_sync = Some(Fault { nth, errno: libc::ENOSPC });
+            let options = SimOptions { fail_sync, ..SimOptions::default() };
+            let (disk, mut partial, mut checkpointer) = started(options, often(1));
+            note(&mut checkpointer, 0);
+            let polled = checkpointer.poll(&mut partial);
+            assert_eq!(polled.is_err(), is_fatal, "sync {nth}");
+            if let Err(error) = polled {
+                assert!(error.kind() == ErrorKind::NoSpace);
+                assert!(!checkpointer.is_without_room(&error));
+            }
+            assert!(!checkpointer.is_usable(), "a failed sync isn't tried again");
+            note(&mut checkpointer, 1);
+            assert_eq!(checkpointer.poll(&mut partial).unwrap(), None);
+            assert_eq!((disk.syncs(), checkpointer.covered().extents), (nth, 0));
         }
     }
 

@@ -136,6 +136,14 @@ impl Target {
         self.beside(PARTIAL_SUFFIX)
     }
 
+    /// Whether a partial file stands beside it, whoever's it is.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub fn has_partial(&self) -> Result<bool> {
+        Ok(self.status(&self.partial_name())?.is_some())
+    }
+
     /// The name of its journal.
     #[must_use]
     pub fn journal_name(&self) -> OsString {

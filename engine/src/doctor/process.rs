@@ -1,8 +1,8 @@
 //! What this process may have: descriptors, lengths of files, and processors.
 
 use super::Finding;
-use crate::ring::affinity;
-use crate::ring::system::{self, Limit};
+use crate::limits;
+use crate::ring::system::{self, Allowance, Limit};
 
 /// Descriptors that a job needs whatever its threads: files, folder, journal, standard streams.
 const FILES: u64 = 16;
@@ -11,17 +11,22 @@ const FILES: u64 = 16;
 const FILES_A_THREAD: u64 = 2;
 
 pub(super) fn limits() -> Vec<Finding> {
-    let allowed = affinity::allowed_cores().len();
+    let allowance = Allowance::read();
     vec![
-        open_files(Limit::OpenFiles.in_force(), allowed),
+        open_files(Limit::OpenFiles.in_force(), threads(&allowance)),
         file_length(Limit::FileLength.in_force()),
-        cores(allowed, system::cores_online(), system::cpu_quota()),
+        cores(&allowance, system::cores_online()),
     ]
 }
 
-fn open_files(limit: Option<u64>, cores: usize) -> Finding {
+/// Threads of a job with the default options.
+pub(super) fn threads(allowance: &Allowance) -> usize {
+    allowance.threads(limits::core_bytes(limits::CHUNK_LOG2_DEFAULT))
+}
+
+fn open_files(limit: Option<u64>, threads: usize) -> Finding {
     const SUBJECT: &str = "open files";
-    let needed = FILES + FILES_A_THREAD * cores as u64;
+    let needed = FILES + FILES_A_THREAD * threads as u64;
     let found = match limit {
         Some(limit) => format!("{limit} allowed, about {needed} needed"),
         None => format!("no limit, about {needed} needed"),
@@ -48,25 +53,25 @@ fn file_length(limit: Option<u64>) -> Finding {
     }
 }
 
-fn cores(allowed: usize, online: Option<usize>, quota: Option<f64>) -> Finding {
+fn cores(allowance: &Allowance, online: Option<usize>) -> Finding {
     const SUBJECT: &str = "cores";
-    let allowed = allowed.max(1);
+    let (allowed, threads) = (allowance.cores.max(1), threads(allowance));
     let mut found = match online {
         Some(online) if online > allowed => format!("{allowed} of {online} may be used"),
         _ => format!("{allowed}"),
     };
-    let Some(quota) = quota else {
-        return Finding::ok(SUBJECT, found);
-    };
-    found += &format!(", for {quota:.2} cores' worth of time");
-    if quota >= allowed as f64 {
+    if let Some(quota) = allowance.quota {
+        found += &format!(", for {quota:.2} cores' worth of time");
+    }
+    if let Some(memory) = allowance.memory {
+        found += &format!(", with {} MiB of memory", memory >> 20);
+    }
+    if threads == allowed {
         return Finding::ok(SUBJECT, found);
     }
-    let cost = "a thread a core is more than the control group lets run: all of them are stopped \
-                for the rest of each period";
-    let threads = (quota as usize).max(1);
-    let remedy =
-        format!("use no more threads than {threads}, or raise CPUQuota= (docker run --cpus)");
+    found += &format!("; the default is -T{threads}");
+    let cost = "jobs take longer than on all cores";
+    let remedy = "raise CPUQuota= and MemoryMax= of the unit (docker run --cpus, --memory)";
     Finding::warning(SUBJECT, found, cost, remedy)
 }
 
@@ -85,13 +90,19 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_below_the_cores_names_the_threads_to_use() {
-        assert_eq!(cores(4, Some(4), None).state, State::Ok);
-        assert_eq!(cores(4, Some(4), Some(4.0)).state, State::Ok);
-        for (quota, threads) in [(0.5, "than 1,"), (1.5, "than 1,"), (3.0, "than 3,")] {
-            let finding = cores(4, Some(8), Some(quota));
+    fn a_quota_or_memory_below_the_cores_names_the_threads_that_are_used() {
+        let of = |quota, memory| cores(&Allowance { cores: 4, quota, memory }, Some(8));
+        assert_eq!(of(None, None).state, State::Ok);
+        assert_eq!(of(Some(4.0), Some(1 << 30)).state, State::Ok);
+        for (quota, memory, threads) in [
+            (Some(0.5), None, "default is -T1"),
+            (Some(1.5), None, "default is -T2"),
+            (Some(3.0), Some(1 << 30), "default is -T3"),
+            (None, Some(128 << 20), "default is -T2"),
+        ] {
+            let finding = of(quota, memory);
             assert_eq!(finding.state, State::Warning);
-            assert!(finding.remedy.unwrap().contains(threads), "{quota}");
+            assert!(finding.found.contains(threads), "{}", finding.found);
             assert!(finding.found.starts_with("4 of 8"));
         }
     }

@@ -10,8 +10,8 @@ use crate::ring::file::Disk;
 use crate::ring::op::{FileSlot, Op, OpKind, Span};
 use crate::ring::os::OsDisk;
 use crate::ring::probe::{self, RingFlags};
-use crate::ring::system::{self, Gates, Limit};
-use crate::ring::{Backend, BackendConfig, BackendKind, Files, Wait, affinity};
+use crate::ring::system::{self, Allowance, Gates, Limit};
+use crate::ring::{Backend, BackendConfig, BackendKind, Files, Wait};
 
 /// What going without io_uring costs.
 const WITHOUT: &str = "packing goes on by pread and pwrite, one operation at a time on each core: \
@@ -233,7 +233,7 @@ fn operations() -> Finding {
 
 /// How many of a core's buffers were registered, and whether those of all cores can be.
 fn locked_memory(registered: usize, wanted: usize) -> Finding {
-    let cores = affinity::allowed_cores().len().max(1) as u64;
+    let cores = super::process::threads(&Allowance::read()) as u64;
     let needed = cores * 2 * limits::BUFFER_BYTES_PER_SIDE;
     let limit = Limit::LockedMemory.in_force().filter(|_| !system::may_lock_all());
     registration(registered, wanted, cores, needed, limit)

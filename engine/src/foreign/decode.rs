@@ -7,7 +7,8 @@ use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get
 
 use super::feed::Feed;
 use super::measure::{Place, cut_short};
-use crate::error::{Error, ErrorKind, Result};
+use crate::codec;
+use crate::error::{ErrorKind, Result};
 use crate::format::zstd::ContentFront;
 
 /// Content given out at a time: what libzstd recommends, one block.
@@ -34,10 +35,9 @@ pub(super) struct Decoded {
 impl FrameDecoder {
     /// A decoder that remembers at most `window_max` bytes.
     pub(super) fn new(window_max: u64) -> Result<Self> {
-        let out_of_memory = || Error::new(ErrorKind::Output, "libzstd is out of memory");
-        let mut context = DCtx::try_create().ok_or_else(out_of_memory)?;
+        let mut context = DCtx::try_create().ok_or_else(codec::out_of_memory)?;
         let log = log2_ceil(window_max).clamp(10, 31);
-        context.set_parameter(DParameter::WindowLogMax(log)).map_err(|_| out_of_memory())?;
+        context.set_parameter(DParameter::WindowLogMax(log)).map_err(codec::failed)?;
         Ok(Self { context, window_max, piece: Vec::new() })
     }
 
@@ -50,7 +50,7 @@ impl FrameDecoder {
     ) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         if content.try_reserve_exact(content_size).is_err() {
-            return Err(place.error(ErrorKind::Output, "there is no memory for its content"));
+            return Err(place.error(ErrorKind::OutOfMemory, "there is no memory for its content"));
         }
         content.resize(content_size, 0);
         match self.context.decompress(&mut content[..], bytes) {

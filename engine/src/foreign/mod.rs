@@ -84,7 +84,7 @@ pub enum Output {
 pub struct ForeignOptions {
     /// Whether an existing target is replaced.
     pub replace: bool,
-    /// Threads that decode; as many as the process has cores where `None`.
+    /// Threads that decode; as many as cores, CPU quota and memory allow where `None`.
     pub threads: Option<usize>,
     /// Most bytes that a frame which is streamed may have for its window.
     pub window_bytes_max: u64,
@@ -308,7 +308,8 @@ fn run(
     shared: &Arc<Shared>,
     keep_going: bool,
 ) -> Result<ForeignReport> {
-    let threads = Schedule::threads(options.threads)?.workers();
+    // What is decoded at once, and as much again for the frames that wait.
+    let threads = Schedule::threads(options.threads, FRAME_BYTES_MAX)?.workers();
     let feed = Feed::new(opened.origin());
     shared.progress().begin(None, 0);
     let job = work::Job::new(sink, options.window_bytes_max, threads, Arc::clone(shared));

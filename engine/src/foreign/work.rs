@@ -1,6 +1,7 @@
 //! The threads that decode frames, and what they find.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -165,20 +166,36 @@ impl<'env> Crew<'_, 'env> {
         let most = FRAME_BYTES_MAX / 2 * job.threads as u64;
         job.order.admit(&job.shared, frame.cost(), most)?;
         if self.started < job.threads {
-            self.started += 1;
-            let (frames, keep_going) = (Arc::clone(&self.frames), self.keep_going);
-            self.scope.spawn(move || {
-                let _guard = job.shared.guard();
-                if let Err(error) = job.serve(&frames, keep_going) {
-                    job.shared.fail(error);
-                    // Whoever waits for room in the queue is let go.
-                    while frames.lock().unwrap_or_else(PoisonError::into_inner).recv().is_ok() {}
-                }
-            });
+            self.start()?;
         }
         let queue = self.queue.as_ref().expect("the queue is open while frames are cut");
         let gone = |_| Error::new(ErrorKind::Cancelled, "the job was cancelled");
         queue.send(frame).map_err(gone)
+    }
+
+    /// Starts another thread; where the system has none to give, those that there are will do.
+    fn start(&mut self) -> Result<()> {
+        let job = self.job;
+        let (frames, keep_going) = (Arc::clone(&self.frames), self.keep_going);
+        let work = move || {
+            // A panic is told as an error, and to nobody's thread but this one.
+            let serve = AssertUnwindSafe(|| job.serve(&frames, keep_going));
+            let panicked = |_| Err(Error::new(ErrorKind::Internal, "a thread of the job panicked"));
+            if let Err(error) = catch_unwind(serve).unwrap_or_else(panicked) {
+                job.shared.fail(error);
+                // Whoever waits for room in the queue is let go.
+                while frames.lock().unwrap_or_else(PoisonError::into_inner).recv().is_ok() {}
+            }
+        };
+        match std::thread::Builder::new().spawn_scoped(self.scope, work) {
+            Ok(_) => self.started += 1,
+            Err(_) if self.started > 0 => {}
+            Err(error) => {
+                let what = "cannot start a thread that decodes";
+                return Err(Error::from_io(ErrorKind::Output, what, error));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for a frame's turn, to write its content from this thread.

@@ -20,7 +20,9 @@
 //! - J1: a record is appended only after a sync of the partial file succeeded that was issued when
 //!   every extent it names was complete.
 //! - J2: a checkpoint is reported only after its record, and the names of both files, are durable.
-//! - J3: after a write or sync of it failed, nothing more is appended.
+//! - J3: after a write or sync of it failed, nothing more is appended; except after a write that
+//!   found no room, which the next write repeats, byte for byte and at the same place, before it
+//!   says more.
 //! - J4: replay yields extents `0..n` in order, each at the place that the lengths before it give;
 //!   of a program that gives chunks in any order, each in its slot, once; and nothing that an
 //!   intact checkpoint doesn't cover.

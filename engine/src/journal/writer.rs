@@ -120,6 +120,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Bytes of records that are kept because they weren't written yet.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether it can still be appended to.
     #[must_use]
     pub fn is_usable(&self) -> bool {

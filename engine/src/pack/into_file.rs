@@ -156,7 +156,8 @@ impl Job<'_> {
             Err(error) => return Err(self.left(error, partial, covered_by(&checkpointer))),
         };
         let direct_output = Some(partial.file().is_direct());
-        warnings.into_iter().for_each(|what| report.warn(what));
+        let skipped = checkpointer.as_ref().and_then(Checkpointer::warning);
+        warnings.into_iter().chain(skipped).for_each(|what| report.warn(what));
         if let Err(error) = partial.take_name() {
             return Err(self.left(error, partial, covered_by(&checkpointer)));
         }

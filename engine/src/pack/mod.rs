@@ -209,7 +209,7 @@ pub fn pack(
     cancel: &Cancel,
 ) -> Result<PackReport> {
     trace::job("pack", input.name().as_ref(), || {
-        let schedule = Schedule::threads(options.threads)?;
+        let schedule = Schedule::threads(options.threads, limits::core_bytes(options.chunk_log2))?;
         pack_scheduled(disk, input, output, options, cancel, &schedule)
     })
 }

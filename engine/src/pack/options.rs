@@ -63,7 +63,7 @@ pub struct PackOptions {
     pub progress: Progress,
     /// Which backend to use.
     pub io: IoMode,
-    /// Worker threads; as many as the process has cores where `None`.
+    /// Worker threads; as many as cores, CPU quota and memory allow where `None`.
     pub threads: Option<usize>,
     /// Whether to go past the page cache where the file systems serve that.
     pub direct: bool,

@@ -28,8 +28,10 @@ use crate::format::recipe::Recipe;
 use crate::format::record::{Open, SourceKind};
 use crate::journal::Checkpoint;
 use crate::known::{Known, ReadBack};
+use crate::limits;
 use crate::pipeline::{IoMode, Schedule, Shared};
 use crate::progress::Progress;
+use crate::read::is_complete;
 use crate::ring::file::{Disk, Replace};
 use crate::trace;
 
@@ -65,7 +67,7 @@ pub struct ResumeOptions {
     pub progress: Progress,
     /// Which backend to use.
     pub io: IoMode,
-    /// Worker threads; as many as the process has cores where `None`.
+    /// Worker threads; as many as cores, CPU quota and memory allow where `None`.
     pub threads: Option<usize>,
     /// Whether to go past the page cache where the file systems serve that.
     pub direct: bool,
@@ -108,7 +110,8 @@ impl Default for ResumeOptions {
 /// be opened again; a stream has to be sent again from its start.
 ///
 /// # Errors
-/// As [`super::pack`]; `NotResumable` where there is no checkpoint, or source or options changed.
+/// As [`super::pack`]; `NotResumable` where there is no checkpoint, or source or options changed;
+/// `Complete` where the container is finished already.
 /// What the checkpoint covers stays, except where the input changed while it was read.
 pub fn resume(
     disk: &dyn Disk,
@@ -118,8 +121,8 @@ pub fn resume(
     cancel: &Cancel,
 ) -> Result<PackReport> {
     trace::job("resume", target, || {
-        let schedule = Schedule::threads(options.threads)?;
-        resume_scheduled(disk, target, input, options, cancel, &schedule)
+        let schedule = |core_bytes| Schedule::threads(options.threads, core_bytes);
+        resume_by(disk, target, input, options, cancel, &schedule)
     })
 }
 
@@ -136,15 +139,32 @@ pub fn resume_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<PackReport> {
+    resume_by(disk, target, input, options, cancel, &|_| Ok(schedule.clone()))
+}
+
+/// As [`resume`], on workers run as `schedule` says once it knows how much memory each takes.
+fn resume_by(
+    disk: &dyn Disk,
+    target: &Path,
+    input: &mut dyn FnMut(&Open) -> Result<Input>,
+    options: &ResumeOptions,
+    cancel: &Cancel,
+    schedule: &dyn Fn(u64) -> Result<Schedule>,
+) -> Result<PackReport> {
     // Whether the target may be replaced is in the journal.
     let found = Target::new(disk, target, Replace::Allowed)?;
     let nothing = || {
         let what = "there is no checkpoint to go on from";
         Error::new(ErrorKind::NotResumable, what).at(target).hint("pack it anew")
     };
-    let interrupted = match Interrupted::find(found, options.direct)? {
+    let interrupted = match Interrupted::find(found.clone(), options.direct)? {
         Found::Interrupted(interrupted) => *interrupted,
         Found::Foreign(refused) => return Err(refused),
+        // A partial file without a checkpoint was to replace what has the name.
+        Found::Nothing if !found.has_partial()? && is_complete(disk, target) => {
+            let what = "is complete: there is nothing to resume";
+            return Err(Error::new(ErrorKind::Complete, what).at(target));
+        }
         Found::Nothing => return Err(nothing()),
     };
     let open = interrupted.open();
@@ -156,13 +176,14 @@ pub fn resume_scheduled(
     }
     let pack_options = pack_options(open, options);
     pack_options.check().map_err(|error| error.at(target))?;
+    let schedule = schedule(limits::core_bytes(pack_options.chunk_log2))?;
     let shared = Shared::watched(cancel, &pack_options.progress);
     let input = input(open)?;
     let (stream_path, name) = (super::stream_path(&input), input.name());
     let source = open_input(disk, input, &pack_options, &shared)?;
     super::check::refuse_streams(&pack_options, &source, true).map_err(|error| error.at(&name))?;
     let options = &pack_options;
-    let mut job = Job::new(disk, source, stream_path, options, schedule, shared);
+    let mut job = Job::new(disk, source, stream_path, options, &schedule, shared);
     let report = job.go_on(interrupted).map_err(|error| named(error, &name, Some(target)))?;
     report.ok_or_else(nothing)
 }
@@ -284,6 +305,8 @@ impl Job<'_> {
         }
         self.check_length(&recipe.geometry, &adopted)?;
         let open = self.journal_open(run, recipe);
+        // What was allocated ahead may be just the room that the new journal needs.
+        file.set_len(claimed.data_end).map_err(failed("cannot set the file's length"))?;
         let journal =
             partial.replace_journal(open.clone(), &adopted, &mut |number| known.extent(number))?;
         // Nothing that the run before wrote behind it shows through holes of this one, and no final

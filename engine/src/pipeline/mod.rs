@@ -9,6 +9,7 @@
 //!
 //! # Invariants
 //! - Y1: when `run` returns, no operation of any worker is in flight.
+//! - Y3: a worker that panics fails the job, and the caller is told by an error.
 
 mod channel;
 mod shared;
@@ -19,7 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::buffer::Pool;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::CORES_MAX;
-use crate::ring::{Backend, BackendConfig, BackendKind, Disk, Files, Tier, affinity, iowq, probe};
+use crate::planted::{self, Bug};
+use crate::ring::iowq::RingThreads;
+use crate::ring::system::{self, Allowance};
+use crate::ring::{Backend, BackendConfig, BackendKind, Disk, Files, Tier, affinity, probe};
 use crate::stats::RingCounters;
 use crate::trace;
 use crate::worker::{Task, Turn, Worker};
@@ -39,20 +43,24 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// A thread for each of `count` cores, or for each core that the process may run on.
+    /// A thread for each of `count` cores. Without a number, as many as the cores, the control
+    /// groups' quota and their memory allow this process, for a job that takes `core_bytes` for
+    /// each.
     ///
     /// # Errors
     /// `InvalidOptions` for no threads or too many.
-    pub fn threads(count: Option<usize>) -> Result<Self> {
-        let allowed = affinity::allowed_cores();
-        let count = count.unwrap_or(allowed.len().clamp(1, CORES_MAX));
+    pub fn threads(count: Option<usize>, core_bytes: u64) -> Result<Self> {
+        let count = count.unwrap_or_else(|| Allowance::read().threads(core_bytes).min(CORES_MAX));
         if count == 0 || count > CORES_MAX {
             let what = format!("{count} threads are outside 1 to {CORES_MAX}");
             return Err(Error::new(ErrorKind::InvalidOptions, what));
         }
         // A thread a core is bound to it; more threads than cores share them in rotation. Fewer are
         // left to the scheduler: several small jobs at once would all be bound to the same cores.
-        let bound = count >= allowed.len() && !allowed.is_empty();
+        // So are those under a quota: it counts for the group, wherever its threads run.
+        let allowed = affinity::allowed_cores();
+        let all = count >= allowed.len() && !allowed.is_empty();
+        let bound = all && system::cpu_quota().is_none();
         let cores = (0..count).map(|i| bound.then(|| allowed[i % allowed.len()]));
         Ok(Self::Threads(cores.collect()))
     }
@@ -187,14 +195,17 @@ impl Crew<'_> {
         let threads = self.schedule.workers();
         let report = Mutex::new(RunReport { threads, ..RunReport::default() });
         let noted = || report.lock().unwrap_or_else(PoisonError::into_inner);
+        let rings = RingThreads::default();
         let note_io_workers = || {
+            let count = rings.worker_count();
             let mut report = noted();
-            report.io_workers_max = report.io_workers_max.max(iowq::worker_count());
+            report.io_workers_max = report.io_workers_max.max(count);
         };
         match self.schedule {
             Schedule::Threads(cores) => std::thread::scope(|scope| {
+                let mut threads = Vec::with_capacity(cores.len());
                 for (number, &core) in cores.iter().enumerate() {
-                    let (make_task, noted) = (&make_task, &noted);
+                    let (make_task, noted, rings) = (&make_task, &noted, &rings);
                     let work = move || {
                         let _guard = self.shared.guard();
                         let _within = self.shared.context().enter();
@@ -205,7 +216,11 @@ impl Crew<'_> {
                         // worker waits for another.
                         let started = self.start(make_task());
                         let result = started.and_then(|(mut worker, refused)| {
-                            noted().start(worker.backend().tier(), refused);
+                            let tier = worker.backend().tier();
+                            if tier.kind == BackendKind::Uring {
+                                rings.add(worker.in_flight());
+                            }
+                            noted().start(tier, refused);
                             let result = self.drive(&mut worker);
                             noted().counters += worker.backend().counters();
                             result
@@ -215,9 +230,12 @@ impl Crew<'_> {
                         }
                     };
                     let thread = std::thread::Builder::new().name(format!("ringpack-{number}"));
-                    if let Err(error) = thread.spawn_scoped(scope, work) {
-                        let what = "cannot start a worker thread";
-                        self.shared.fail(Error::from_io(ErrorKind::Output, what, error));
+                    match thread.spawn_scoped(scope, work) {
+                        Ok(thread) => threads.push(thread),
+                        Err(error) => {
+                            let what = "cannot start a worker thread";
+                            self.shared.fail(Error::from_io(ErrorKind::Output, what, error));
+                        }
                     }
                 }
                 let _guard = self.shared.guard();
@@ -225,8 +243,11 @@ impl Crew<'_> {
                 if let Err(error) = result {
                     self.shared.fail(error);
                 }
-                // Y1: the scope ends when every worker was dropped, and a backend waits in its
-                // drop.
+                // Y1: every worker was dropped then, and a backend waits in its drop. Y3: what a
+                // panicked one left is taken here, and its guard has failed the job already.
+                if !planted::is(Bug::PanicPassedOn) {
+                    threads.into_iter().for_each(|thread| drop(thread.join()));
+                }
             }),
             Schedule::Inline(count) => {
                 let mut take = || {
@@ -372,6 +393,7 @@ mod tests {
         thread: std::thread::ThreadId,
         shared: &'a Shared,
         done: Sender<u64>,
+        panics_at: Option<u64>,
     }
 
     impl Task for Copy<'_> {
@@ -388,10 +410,11 @@ mod tests {
 
         fn transform(
             &mut self,
-            _: &mut u64,
+            unit: &mut u64,
             input: Option<&mut [u8]>,
             output: &mut [u8],
         ) -> Result<()> {
+            assert_ne!(Some(*unit), self.panics_at, "for the test");
             assert_eq!(self.thread, std::thread::current().id(), "on the core that claimed it");
             for (out, byte) in output.iter_mut().zip(input.unwrap()) {
                 *out = *byte + 1;
@@ -428,6 +451,14 @@ mod tests {
     }
 
     fn copy(options: SimOptions, schedule: &Schedule) -> (Result<RunReport>, Vec<u64>, SimDisk) {
+        copy_or_panic(options, schedule, None)
+    }
+
+    fn copy_or_panic(
+        options: SimOptions,
+        schedule: &Schedule,
+        panics_at: Option<u64>,
+    ) -> (Result<RunReport>, Vec<u64>, SimDisk) {
         let disk = SimDisk::new(3, options);
         let content: Vec<u8> = (0..UNITS as usize * LEN).map(|i| (i / LEN) as u8).collect();
         disk.write_file(Path::new("/in"), &content);
@@ -453,6 +484,7 @@ mod tests {
                 thread: std::thread::current().id(),
                 shared: &shared,
                 done: channel.sender(),
+                panics_at,
             },
             &receiver,
             &mut |unit| {
@@ -513,12 +545,25 @@ mod tests {
     }
 
     #[test]
+    fn y1_y3_a_worker_that_panics_is_an_error_of_the_job() {
+        for count in [1, 3] {
+            let schedule = Schedule::Threads(vec![None; count]);
+            let (report, done, disk) = copy_or_panic(SimOptions::default(), &schedule, Some(11));
+            assert_eq!(report.unwrap_err().kind(), ErrorKind::Internal);
+            assert!(!done.contains(&11));
+            let writes = disk.writes();
+            std::thread::yield_now();
+            assert_eq!(disk.writes(), writes, "nothing is in flight any more");
+        }
+    }
+
+    #[test]
     fn threads_out_of_range_are_refused() {
         for count in [0, CORES_MAX + 1] {
-            let refused = Schedule::threads(Some(count)).unwrap_err();
+            let refused = Schedule::threads(Some(count), 1).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::InvalidOptions);
         }
-        assert_eq!(Schedule::threads(Some(7)).unwrap().workers(), 7);
+        assert_eq!(Schedule::threads(Some(7), 1).unwrap().workers(), 7);
         let bound = Schedule::Threads(vec![Some(0), Some(1)]);
         assert_eq!(bound.at_most(0), Schedule::Threads(vec![None]));
         assert_eq!(bound.at_most(1), Schedule::Threads(vec![None]));

@@ -139,6 +139,11 @@ impl OnDisk {
     }
 }
 
+/// Whether a whole container stands at `path`.
+pub(crate) fn is_complete(disk: &dyn Disk, path: &Path) -> bool {
+    OnDisk::open(disk, path, false).is_ok()
+}
+
 impl Container {
     /// Opens the container at `path`, past the page cache where that is served and `direct` asks
     /// for it. Takes memory for the index: 24 bytes a chunk, 4 for the seek table, and 32 with a

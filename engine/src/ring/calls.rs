@@ -1,7 +1,7 @@
 //! Operations by pread and pwrite, on the calling thread.
 //!
-//! They serve where there is no ring, and for the files that a ring must not be given
-//! ([`File::suits_ring`]).
+//! They serve where there is no ring, for the files that a ring must not be given
+//! ([`File::suits_ring`]), and for what the kernel cancels because it can start no thread for it.
 
 use std::io;
 
@@ -33,7 +33,7 @@ pub(super) fn carry_out(
         let moved = moved.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO));
         match table.answer(request.token, moved, || file.is_direct()) {
             Answer::Done(completed) => return Ok(completed),
-            Answer::Again(again) => *request = again,
+            Answer::Again(again) | Answer::Directly(again) => *request = again,
             Answer::LeaveDirect(again) => {
                 *request = again;
                 file.leave_direct()?;

@@ -199,11 +199,19 @@ pub trait File: Send + Sync + fmt::Debug {
     /// As `lseek(SEEK_DATA)`.
     fn next_data(&self, offset: u64) -> io::Result<Option<(u64, u64)>>;
 
-    /// Allocates `offset .. offset + len` ahead, growing the file (`fallocate` with mode 0).
+    /// Allocates `offset .. offset + len` ahead, growing the file (`fallocate` with mode 0). Where
+    /// it fails, a part may be allocated all the same: ext4 keeps what it took.
     ///
     /// # Errors
     /// `Unsupported` where the file system can't, else as `fallocate`.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Bytes that the file system still has free for processes without privileges. Quotas don't
+    /// show in it.
+    ///
+    /// # Errors
+    /// As `fstatvfs`.
+    fn free_bytes(&self) -> io::Result<u64>;
 
     /// Turns `offset .. offset + len` into a hole.
     ///

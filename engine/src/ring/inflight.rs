@@ -9,6 +9,7 @@
 //! insert ──► [asked] ──answer──► all there? ──yes──► Done (buffer leaves the table)
 //!               ▲                    │ no
 //!               └──── Again ◄────────┘        EINVAL ──► LeaveDirect, once
+//!                                             ECANCELED ──► Directly, once
 //! ```
 //!
 //! # Invariants
@@ -52,6 +53,9 @@ pub enum Answer {
     /// The file refuses direct I/O after all: turn it off for the file, if no other operation's
     /// answer did already, and ask again. Comes once an operation.
     LeaveDirect(Request),
+    /// The kernel found no thread to carry the operation out, as under a control group's
+    /// `pids.max`: do it by `pread` or `pwrite`. Comes once until something is moved.
+    Directly(Request),
     /// The operation is over.
     Done(Completed),
 }
@@ -67,6 +71,8 @@ struct Slot {
     asked_from: usize,
     retries: u32,
     left_direct: bool,
+    /// Whether it is being done by `pread` or `pwrite`.
+    directly: bool,
 }
 
 /// The table.
@@ -92,6 +98,7 @@ impl InFlight {
             asked_from: 0,
             retries: 0,
             left_direct: false,
+            directly: false,
         };
         let key = self.slots.insert(slot);
         self.request(key)
@@ -157,8 +164,14 @@ impl InFlight {
                 self.repeated += 1;
                 Answer::LeaveDirect(self.request(key))
             }
+            Err(libc::ECANCELED) if !slot.directly && !planted::is(Bug::CancelledIsFailed) => {
+                slot.directly = true;
+                self.repeated += 1;
+                Answer::Directly(self.request(key))
+            }
             Err(errno) => self.fail(key, Failure::Os(io::Error::from_raw_os_error(errno))),
             Ok(moved) => {
+                slot.directly = false;
                 let reached = slot.asked_from + moved;
                 let taken_for_whole =
                     planted::is(Bug::ShortWriteIgnored) && slot.op.kind == OpKind::Write;
@@ -355,6 +368,26 @@ mod tests {
         };
         assert_eq!(same, request);
         assert!(done(table.answer(same.token, Err(libc::EINVAL), || true)).result.is_err());
+    }
+
+    #[test]
+    fn i2_what_the_kernel_cancels_is_done_directly_and_if_that_fails_it_failed() {
+        let mut table = InFlight::default();
+        let first = table.insert(op(OpKind::Write, vec![Span::exact(0, 0, 8192)]));
+        let directly = |answer| match answer {
+            Answer::Directly(request) => request,
+            other => panic!("done directly, not {other:?}"),
+        };
+        let request = directly(table.answer(first.token, Err(libc::ECANCELED), || false));
+        assert_eq!(request, first);
+        // What was moved is kept, and the rest may be cancelled again.
+        let rest = again(table.answer(request.token, Ok(4096), || false));
+        let rest = directly(table.answer(rest.token, Err(libc::ECANCELED), || false));
+        assert_eq!((rest.offset, rest.len), (4096, 4096));
+        let answer = table.answer(rest.token, Err(libc::ECANCELED), || false);
+        let Err((4096, Failure::Os(error))) = done(answer).result else { panic!("it failed") };
+        assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+        assert!(table.is_empty());
     }
 
     #[test]

@@ -214,6 +214,11 @@ impl File for OsFile {
         supported(fallocate(&self.0, FallocateFlags::empty(), offset as i64, len as i64))
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let system = rustix::fs::fstatvfs(&self.0)?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         supported(fallocate(&self.0, flags, offset as i64, len as i64))

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
+use super::affinity;
+
 /// What decides over io_uring, apart from the kernel's version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Gates {
@@ -97,34 +99,111 @@ pub fn may_lock_all() -> bool {
 /// set no bound.
 #[must_use]
 pub fn cpu_quota() -> Option<f64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let root = Path::new("/sys/fs/cgroup");
-    let mut bounds = Vec::new();
-    for line in groups.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { continue };
-        let group = group.trim_start_matches('/');
-        let folders = |base: PathBuf| {
-            let deepest = base.join(group);
-            let above: Vec<PathBuf> = deepest.ancestors().map(Path::to_owned).collect();
-            above.into_iter().take_while(move |folder| folder.starts_with(&base))
+    Groups::read()?.cpu_quota()
+}
+
+/// Bytes of memory that the control groups of this process grant it; `None` where they set no
+/// bound.
+#[must_use]
+pub fn memory_max() -> Option<u64> {
+    Groups::read()?.memory_max()
+}
+
+/// The control groups of this process, of both generations.
+struct Groups {
+    /// As `/proc/self/cgroup` names them.
+    table: String,
+    /// Where their file systems are mounted.
+    root: PathBuf,
+}
+
+impl Groups {
+    fn read() -> Option<Self> {
+        let table = fs::read_to_string("/proc/self/cgroup").ok()?;
+        Some(Self { table, root: PathBuf::from("/sys/fs/cgroup") })
+    }
+
+    fn cpu_quota(&self) -> Option<f64> {
+        let unified = |folder: &Path| quota(&text_of(folder, "cpu.max")?);
+        let legacy = |folder: &Path| {
+            let of = |name: &str| text_of(folder, name);
+            quota(&(of("cpu.cfs_quota_us")? + " " + &of("cpu.cfs_period_us")?))
         };
-        if controllers.is_empty() {
-            for base in [root.to_owned(), root.join("unified")] {
-                let read = |folder: PathBuf| fs::read_to_string(folder.join("cpu.max")).ok();
-                bounds.extend(folders(base).filter_map(read).filter_map(|text| quota(&text)));
-            }
-        } else if controllers.split(',').any(|controller| controller == "cpu") {
-            for base in [root.join(controllers), root.join("cpu")] {
-                let read = |folder: PathBuf| {
-                    let of = |name: &str| fs::read_to_string(folder.join(name)).ok();
-                    Some(of("cpu.cfs_quota_us")? + " " + &of("cpu.cfs_period_us")?)
-                };
-                bounds.extend(folders(base).filter_map(read).filter_map(|text| quota(&text)));
+        self.bounds("cpu", &unified, &legacy).into_iter().min_by(f64::total_cmp)
+    }
+
+    fn memory_max(&self) -> Option<u64> {
+        /// The first generation has no word for the lack of a bound, but this and more.
+        const BOUNDLESS: u64 = 1 << 60;
+        let number = |folder: &Path, name: &str| text_of(folder, name)?.trim().parse::<u64>().ok();
+        let unified = |folder: &Path| number(folder, "memory.max");
+        let legacy = |folder: &Path| number(folder, "memory.limit_in_bytes");
+        let bounds = self.bounds("memory", &unified, &legacy);
+        bounds.into_iter().filter(|bound| *bound < BOUNDLESS).min()
+    }
+
+    /// The bounds that a controller sets in the process's own group and in those above it, as they
+    /// are read from the folders of either generation.
+    fn bounds<T>(
+        &self,
+        controller: &str,
+        unified: &dyn Fn(&Path) -> Option<T>,
+        legacy: &dyn Fn(&Path) -> Option<T>,
+    ) -> Vec<T> {
+        let mut bounds = Vec::new();
+        for line in self.table.lines() {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { continue };
+            let (bases, read) = match controllers {
+                "" => ([self.root.clone(), self.root.join("unified")], unified),
+                _ if controllers.split(',').any(|name| name == controller) => {
+                    ([self.root.join(controllers), self.root.join(controller)], legacy)
+                }
+                _ => continue,
+            };
+            for base in bases {
+                let deepest = base.join(group.trim_start_matches('/'));
+                let folders = deepest.ancestors().take_while(|folder| folder.starts_with(&base));
+                bounds.extend(folders.filter_map(read));
             }
         }
+        bounds
     }
-    bounds.into_iter().min_by(f64::total_cmp)
+}
+
+fn text_of(folder: &Path, name: &str) -> Option<String> {
+    fs::read_to_string(folder.join(name)).ok()
+}
+
+/// What a job without a number of threads is given.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Allowance {
+    /// Cores that the process may run on.
+    pub cores: usize,
+    /// As [`cpu_quota`].
+    pub quota: Option<f64>,
+    /// As [`memory_max`].
+    pub memory: Option<u64>,
+}
+
+impl Allowance {
+    /// As it is for this process.
+    #[must_use]
+    pub fn read() -> Self {
+        let cores = affinity::allowed_cores().len();
+        Self { cores, quota: cpu_quota(), memory: memory_max() }
+    }
+
+    /// Threads for a job that takes `core_bytes` of memory for each: one per core, but no more than
+    /// the quota keeps running, nor than half of the memory holds. The rest is for the page cache
+    /// and the program.
+    #[must_use]
+    pub fn threads(&self, core_bytes: u64) -> usize {
+        let quota = self.quota.map_or(usize::MAX, |quota| quota.ceil() as usize);
+        let memory = self.memory.map_or(u64::MAX, |memory| memory / 2 / core_bytes.max(1));
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        self.cores.min(quota).min(memory).max(1)
+    }
 }
 
 /// Processors online, whether or not this process may run on them.
@@ -284,6 +363,53 @@ mod tests {
         ] {
             assert_eq!(quota(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_least_bound_of_a_group_and_those_above_it_holds() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let groups = |table: &str| {
+            let groups = Groups { table: table.to_owned(), root: root.path().to_owned() };
+            (groups.cpu_quota(), groups.memory_max())
+        };
+        write("a/cpu.max", "150000 100000\n");
+        write("a/memory.max", "max\n");
+        write("a/b/cpu.max", "max 100000\n");
+        write("a/b/memory.max", "1073741824\n");
+        assert_eq!(groups("0::/a/b\n"), (Some(1.5), Some(1 << 30)));
+        assert_eq!(groups("0::/a\n"), (Some(1.5), None));
+        assert_eq!(groups("0::/\n"), (None, None));
+        assert_eq!(groups("0::/elsewhere\n"), (None, None));
+        // As in a container that sees its own group as the root.
+        write("memory.max", "536870912");
+        assert_eq!(groups("0::/not/shown\n"), (None, Some(512 << 20)));
+        write("cpu,cpuacct/c/cpu.cfs_quota_us", "50000");
+        write("cpu,cpuacct/c/cpu.cfs_period_us", "100000");
+        write("cpu,cpuacct/c/d/cpu.cfs_quota_us", "-1");
+        write("cpu,cpuacct/c/d/cpu.cfs_period_us", "100000");
+        write("memory/c/memory.limit_in_bytes", "9223372036854771712");
+        write("memory/memory.limit_in_bytes", "268435456");
+        let table = "4:memory:/c\n3:cpu,cpuacct:/c/d\n";
+        assert_eq!(groups(table), (Some(0.5), Some(256 << 20)));
+    }
+
+    #[test]
+    fn threads_are_as_many_as_cores_quota_and_memory_allow() {
+        let threads = |cores, quota, memory| {
+            Allowance { cores, quota, memory }.threads(crate::limits::core_bytes(20))
+        };
+        assert_eq!(threads(8, None, None), 8);
+        assert_eq!(threads(8, Some(0.5), None), 1);
+        assert_eq!(threads(8, Some(2.5), None), 3);
+        assert_eq!(threads(2, Some(6.0), Some(64 << 30)), 2);
+        assert_eq!(threads(8, None, Some(1 << 20)), 1);
+        assert_eq!(threads(8, Some(6.0), Some(256 << 20)), 4);
+        assert_eq!(threads(0, None, None), 1, "the system doesn't say");
     }
 
     #[test]

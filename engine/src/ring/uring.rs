@@ -36,7 +36,8 @@ pub struct Uring {
     ring: IoUring,
     table: InFlight,
     queue: Vec<Request>,
-    /// What is done by calls, because its file doesn't suit a ring.
+    /// What is done by calls, because its file doesn't suit a ring, or the kernel found no thread
+    /// for it.
     calls: VecDeque<Request>,
     files: Files,
     suits_ring: Vec<bool>,
@@ -172,7 +173,7 @@ impl Uring {
 
     /// Takes every answer there is; what must be asked again is queued for the next turn.
     fn reap(&mut self, done: &mut Vec<Completed>) -> io::Result<()> {
-        let Self { ring, table, queue, files, counters, .. } = self;
+        let Self { ring, table, queue, calls, files, counters, .. } = self;
         for cqe in ring.completion() {
             let result = usize::try_from(cqe.result()).map_err(|_| -cqe.result());
             let token = cqe.user_data();
@@ -181,6 +182,7 @@ impl Uring {
             match table.answer(token, result, || file.is_direct()) {
                 Answer::Done(completed) => done.push(completed),
                 Answer::Again(request) => queue.push(request),
+                Answer::Directly(request) => calls.push_back(request),
                 Answer::LeaveDirect(request) => {
                     let left = file.leave_direct();
                     // Queued whether that went well or not: what is in the table and not queued is
@@ -272,9 +274,9 @@ impl Uring {
                 let result = usize::try_from(cqe.result()).map_err(|_| -cqe.result());
                 match self.table.answer(cqe.user_data(), result, || true) {
                     Answer::Done(completed) => done.push(completed),
-                    Answer::Again(request) | Answer::LeaveDirect(request) => {
-                        self.queue.push(request);
-                    }
+                    Answer::Again(request)
+                    | Answer::Directly(request)
+                    | Answer::LeaveDirect(request) => self.queue.push(request),
                 }
             }
         }

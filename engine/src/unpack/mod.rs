@@ -61,7 +61,7 @@ pub struct UnpackOptions {
     pub replace: bool,
     /// Which backend to use.
     pub io: IoMode,
-    /// Worker threads; as many as the process has cores where `None`.
+    /// Worker threads; as many as cores, CPU quota and memory allow where `None`.
     pub threads: Option<usize>,
     /// Whether to go past the page cache where the file systems serve that.
     pub direct: bool,
@@ -126,8 +126,8 @@ pub fn unpack(
     cancel: &Cancel,
 ) -> Result<UnpackReport> {
     trace::job("unpack", input, || {
-        let schedule = Schedule::threads(options.threads)?;
-        unpack_scheduled(disk, input, output, options, cancel, &schedule)
+        let schedule = |core_bytes| Schedule::threads(options.threads, core_bytes);
+        unpack_by(disk, input, output, options, cancel, &schedule)
     })
 }
 
@@ -144,8 +144,21 @@ pub fn unpack_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<UnpackReport> {
+    unpack_by(disk, input, output, options, cancel, &|_| Ok(schedule.clone()))
+}
+
+/// As [`unpack`], on workers run as `schedule` says once it knows how much memory each takes.
+fn unpack_by(
+    disk: &dyn Disk,
+    input: &Path,
+    output: Output,
+    options: &UnpackOptions,
+    cancel: &Cancel,
+    schedule: &dyn Fn(u64) -> Result<Schedule>,
+) -> Result<UnpackReport> {
     let opened = OnDisk::open(disk, input, options.direct)?;
     opened.container.check_sums()?;
+    let schedule = schedule(limits::core_bytes(opened.container.geometry().chunk_log2))?;
     let shared = Shared::watched(cancel, &options.progress);
     let job = Job { disk, opened, options, schedule, shared };
     match output {
@@ -161,7 +174,7 @@ struct Job<'a> {
     disk: &'a dyn Disk,
     opened: OnDisk,
     options: &'a UnpackOptions,
-    schedule: &'a Schedule,
+    schedule: Schedule,
     shared: Arc<Shared>,
 }
 

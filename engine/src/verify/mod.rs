@@ -59,7 +59,7 @@ pub struct VerifyOptions {
     pub against: Option<PathBuf>,
     /// Which backend to use.
     pub io: IoMode,
-    /// Worker threads; as many as the process has cores where `None`.
+    /// Worker threads; as many as cores, CPU quota and memory allow where `None`.
     pub threads: Option<usize>,
     /// Whether to read past the page cache where the file system serves that.
     pub direct: bool,
@@ -131,8 +131,8 @@ pub fn verify(
     cancel: &Cancel,
 ) -> Result<VerifyReport> {
     trace::job("verify", input, || {
-        let schedule = Schedule::threads(options.threads)?;
-        verify_scheduled(disk, input, options, cancel, &schedule)
+        let schedule = |core_bytes| Schedule::threads(options.threads, core_bytes);
+        verify_by(disk, input, options, cancel, &schedule)
     })
 }
 
@@ -147,12 +147,24 @@ pub fn verify_scheduled(
     cancel: &Cancel,
     schedule: &Schedule,
 ) -> Result<VerifyReport> {
+    verify_by(disk, input, options, cancel, &|_| Ok(schedule.clone()))
+}
+
+/// As [`verify`], with the workers run as `schedule` says once it knows how much memory each takes.
+fn verify_by(
+    disk: &dyn Disk,
+    input: &Path,
+    options: &VerifyOptions,
+    cancel: &Cancel,
+    schedule: &dyn Fn(u64) -> Result<Schedule>,
+) -> Result<VerifyReport> {
     let opened = OnDisk::open(disk, input, options.direct)?;
+    let schedule = schedule(limits::core_bytes(opened.container.geometry().chunk_log2))?;
     let against = options.against.as_deref().map(|path| Against::open(disk, path)).transpose()?;
     let shared = Shared::watched(cancel, &options.progress);
     let size = opened.container.header().content_size;
     options.progress.begin(Some(size), 0);
-    let job = Verifying { disk, io: options.io, schedule, shared: &shared };
+    let job = Verifying { disk, io: options.io, schedule: &schedule, shared: &shared };
     let report = job.run(&opened, options.decode, against.as_ref())?;
     options.progress.done();
     Ok(report)

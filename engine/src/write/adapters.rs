@@ -146,6 +146,12 @@ impl PartialChunk {
         self.filled.iter().any(|filled| filled.start < range.end && range.start < filled.end)
     }
 
+    /// Forgets that `range` was written, of a chunk that is whole.
+    fn clear(&mut self, range: Range<usize>) {
+        let parts = [0..range.start, range.end..self.bytes.len()];
+        self.filled = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    }
+
     fn fill(&mut self, range: Range<usize>, piece: &[u8]) {
         if self.bytes.len() < range.end {
             self.bytes.resize(range.end, 0);
@@ -179,8 +185,8 @@ impl<W: ChunkWriter> AtWriter<W> {
     ///
     /// # Errors
     /// `Sequence` where some of them were written before, or too many chunks would be held that
-    /// aren't whole; what lies before the chunk that the error names was written. Else as
-    /// [`ChunkWriter::write_chunk`].
+    /// aren't whole. Else as [`ChunkWriter::write_chunk`]. What lies before the chunk that the
+    /// error names was written; the rest can be written again, once what stood in the way is gone.
     pub fn write_at(&self, mut bytes: &[u8], offset: u64) -> Result<()> {
         let chunk_len = self.writer.chunk_len();
         let mut offset = offset;
@@ -221,7 +227,7 @@ impl<W: ChunkWriter> AtWriter<W> {
         if chunk.overlaps(&range) {
             return again();
         }
-        chunk.fill(range, piece);
+        chunk.fill(range.clone(), piece);
         if !chunk.is_whole(chunk_len) {
             return Ok(());
         }
@@ -230,11 +236,12 @@ impl<W: ChunkWriter> AtWriter<W> {
         drop(partial);
         let given = self.writer.write_chunk(sequence, &bytes);
         let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
-        match &given {
-            Ok(()) => {
-                partial.remove(&sequence);
-            }
-            Err(_) => partial.entry(sequence).or_default().bytes = bytes,
+        if given.is_ok() {
+            partial.remove(&sequence);
+        } else if let Some(chunk) = partial.get_mut(&sequence) {
+            // The piece that completed it wasn't accepted, and may be offered again.
+            chunk.bytes = bytes;
+            chunk.clear(range);
         }
         given
     }

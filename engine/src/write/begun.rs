@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::options::{ReopenOptions, WriteOptions};
 use crate::commit::finalize::write_header;
-use crate::commit::{Checkpointer, Found, Interrupted, Partial, Target};
+use crate::commit::{self, Checkpointer, Interrupted, Partial, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{PlacementKind, State};
 use crate::format::recipe::{Recipe, RunId};
@@ -14,6 +14,7 @@ use crate::known::{Known, ReadBack};
 use crate::limits::HEADER_LEN;
 use crate::pipeline::{Schedule, Shared};
 use crate::placement::sequence_set::SequenceSet;
+use crate::read::is_complete;
 use crate::ring::file::{Disk, Replace};
 use crate::spool::Spool;
 
@@ -26,6 +27,15 @@ pub(super) struct Begun {
     pub(super) known: Known,
     pub(super) checkpointer: Checkpointer,
     pub(super) warnings: Vec<String>,
+}
+
+/// What there is to go on with.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A partial file that was taken over, and the options that it is written by.
+    Begun(Box<Begun>, WriteOptions),
+    /// Nothing, for this reason: nobody loses anything if it is begun anew.
+    Nothing(Error),
 }
 
 impl Begun {
@@ -59,20 +69,30 @@ impl Begun {
         Ok(Self { partial, recipe, run, known, checkpointer, warnings })
     }
 
-    /// Goes on with the partial file of the target at `path`.
+    /// Goes on with the partial file of the target at `path`; with `expected`, only if it was begun
+    /// by this recipe.
     pub(super) fn reopen(
         disk: &dyn Disk,
         path: &Path,
         options: &ReopenOptions,
+        expected: Option<&Recipe>,
         schedule: &Schedule,
         shared: &Arc<Shared>,
-    ) -> Result<(Self, WriteOptions)> {
+    ) -> Result<Found> {
         // Whether the target may be replaced is in the journal.
         let target = Target::new(disk, path, Replace::Allowed)?;
-        let interrupted = match Interrupted::find(target, options.direct)? {
-            Found::Interrupted(interrupted) => *interrupted,
-            Found::Foreign(refused) => return Err(refused),
-            Found::Nothing => return Err(nothing("there is no checkpoint to go on from", path)),
+        let has_partial = || target.has_partial().map_err(|error| error.at(path));
+        let interrupted = match Interrupted::find(target.clone(), options.direct)? {
+            commit::Found::Interrupted(interrupted) => *interrupted,
+            commit::Found::Foreign(refused) => return Ok(Found::Nothing(refused)),
+            commit::Found::Nothing if !has_partial()? && is_complete(disk, path) => {
+                let what = "is complete: there is nothing to reopen";
+                return Ok(Found::Nothing(Error::new(ErrorKind::Complete, what).at(path)));
+            }
+            commit::Found::Nothing => {
+                let what = "there is no checkpoint to go on from";
+                return Ok(Found::Nothing(nothing(what, path)));
+            }
         };
         let Open { run, recipe, replace, source, .. } = *interrupted.open();
         if source.kind != SourceKind::Chunks {
@@ -82,11 +102,14 @@ impl Begun {
         }
         let options = options.write_options(&recipe, replace);
         interrupted.check_recipe(&options.recipe()?)?;
+        if let Some(expected) = expected {
+            interrupted.check_recipe(expected)?;
+        }
         let claimed = interrupted.covered();
         let begun = Self::take_over(disk, interrupted, recipe, run, &options, schedule, shared);
         match begun {
-            Ok(Some(begun)) => Ok((begun, options)),
-            Ok(None) => Err(nothing("nothing of it is what its journal says", path)),
+            Ok(Some(begun)) => Ok(Found::Begun(Box::new(begun), options)),
+            Ok(None) => Ok(Found::Nothing(nothing("nothing of it is what its journal says", path))),
             Err(error) if error.kind() == ErrorKind::NotResumable => Err(error.at(path)),
             // What was there before is there still.
             Err(error) => Err(error.at(path).resumable(claimed.bytes)),
@@ -108,7 +131,8 @@ impl Begun {
         refuse_strangers(&partial)?;
         let partial = partial.with_replace(replace(options))?;
         partial.take_back()?;
-        let known = Known::covering(recipe.geometry, replay.covered(), spool(&partial, options));
+        let claimed = replay.covered();
+        let known = Known::covering(recipe.geometry, claimed, spool(&partial, options));
         let mut named = SequenceSet::default();
         replay.each_extent(|extent| {
             named.insert(extent.number);
@@ -130,12 +154,14 @@ impl Begun {
         let open = journal_open(run, recipe, options);
         let mut adopted = known.adopted().iter_from(0);
         let mut next = |_| known.extent(adopted.next().expect("as many as are covered"));
+        let failed =
+            |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
+        // What was allocated ahead may be just the room that the new journal needs.
+        file.set_len(claimed.data_end).map_err(failed("cannot set the file's length"))?;
         let journal = partial.replace_journal(open.clone(), &covered, &mut next)?;
         drop(adopted);
         // Nothing that the writer before left behind or between shows through holes of this one,
         // and no final header stands over what is being written.
-        let failed =
-            |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
         file.set_len(covered.data_end).map_err(failed("cannot set the file's length"))?;
         punch_gaps(&known, &partial).map_err(failed("cannot free what wasn't covered"))?;
         write_header(file, &recipe.open_header(State::Open, run))?;

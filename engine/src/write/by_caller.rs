@@ -55,6 +55,16 @@ impl ByCaller {
         Ok(Self { session })
     }
 
+    /// As [`ContainerWriter::reopen_or_create_on`](super::ContainerWriter::reopen_or_create_on).
+    pub(crate) fn reopen_or_create(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let session = Session::reopen_or_create(disk, path, options, Transport::Caller)?;
+        Ok(Self { session })
+    }
+
     /// The partial file.
     pub(crate) fn file(&self) -> &Arc<dyn File> {
         self.session.file()

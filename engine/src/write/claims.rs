@@ -20,8 +20,24 @@ const ROOT_LOG2: u32 = if cfg!(ringpack_shuttle) { 2 } else { 9 };
 const HELD_LOG2: u32 = LEAF_LOG2 + MIDDLE_LOG2 + ROOT_LOG2;
 const _: () = assert!(CHUNKS_MAX == 1 << HELD_LOG2 || cfg!(ringpack_shuttle));
 
-/// No chunk is known to be the last.
-const NONE: u64 = u64::MAX;
+/// Where the content ends, in one word.
+#[derive(Clone, Copy)]
+struct End {
+    /// One more than the highest sequence number given.
+    len: u64,
+    /// Whether the chunk of that number is short, and so the content's last.
+    is_short: bool,
+}
+
+impl End {
+    fn of(word: u64) -> Self {
+        Self { len: word >> 1, is_short: word & 1 == 1 }
+    }
+
+    fn word(self) -> u64 {
+        self.len << 1 | u64::from(self.is_short)
+    }
+}
 
 type Leaf = [AtomicU64; 1 << (LEAF_LOG2 - 6)];
 type Middle = [OnceLock<Box<Leaf>>; 1 << MIDDLE_LOG2];
@@ -32,10 +48,9 @@ pub(super) struct Claims {
     root: Box<[OnceLock<Box<Middle>>]>,
     chunk_len: u64,
     count: AtomicU64,
-    /// One more than the highest sequence number given.
+    /// An [`End`].
     end: AtomicU64,
-    /// The number of the short one, or [`NONE`].
-    short: AtomicU64,
+    /// Length of the short chunk, if there is one.
     short_len: AtomicU64,
     /// No chunk below this one is missing; there may be none above either.
     floor: AtomicU64,
@@ -49,7 +64,6 @@ impl Claims {
             chunk_len,
             count: AtomicU64::new(0),
             end: AtomicU64::new(0),
-            short: AtomicU64::new(NONE),
             short_len: AtomicU64::new(0),
             floor: AtomicU64::new(0),
         }
@@ -92,36 +106,39 @@ impl Claims {
         Ok(())
     }
 
-    /// X3: whoever gives a short chunk sets it, then looks at the end; whoever gives any raises the
-    /// end, then looks at the short one. With both sequentially consistent, one sees the other.
+    /// X3: where the content ends and whether a short chunk ends it are one word, changed at once.
+    /// A chunk that is refused leaves no trace in it.
     fn end_with(&self, sequence: u64, len: u64) -> Result<()> {
-        if len < self.chunk_len {
-            let refuse = |other: u64| {
+        let is_short = len < self.chunk_len;
+        let admit = |word| {
+            let end = End::of(word);
+            match (is_short, end.is_short) {
+                (true, false) if end.len <= sequence + 1 => {
+                    Some(End { len: sequence + 1, is_short })
+                }
+                (false, false) => Some(End { len: end.len.max(sequence + 1), ..end }),
+                (false, true) if sequence + 1 < end.len => Some(end),
+                _ => None,
+            }
+            .map(End::word)
+        };
+        match self.end.fetch_update(SeqCst, SeqCst, admit) {
+            Ok(_) if is_short => self.short_len.store(len, SeqCst),
+            Ok(_) => {}
+            Err(word) => {
+                let other = End::of(word).len - 1;
+                if !is_short {
+                    return Err(behind(sequence, other));
+                }
                 let whole = self.chunk_len;
                 let what = format!(
                     "has {len} bytes: only the last chunk may have fewer than {whole}, and chunk \
                      {other} was given as well"
                 );
-                Err(refused(what).sequence(sequence))
-            };
-            if let Err(other) = self.short.compare_exchange(NONE, sequence, SeqCst, SeqCst) {
-                return refuse(other);
+                return Err(refused(what).sequence(sequence));
             }
-            let end = self.end.fetch_max(sequence + 1, SeqCst);
-            if end > sequence + 1 {
-                self.short.store(NONE, SeqCst);
-                return refuse(end - 1);
-            }
-            self.short_len.store(len, SeqCst);
-            return Ok(());
         }
-        let short = self.short.load(SeqCst);
-        if short < sequence {
-            return Err(behind(sequence, short));
-        }
-        self.end.fetch_max(sequence + 1, SeqCst);
-        let short = self.short.load(SeqCst);
-        if short < sequence { Err(behind(sequence, short)) } else { Ok(()) }
+        Ok(())
     }
 
     /// Whether chunk `sequence` was given.
@@ -141,16 +158,16 @@ impl Claims {
 
     /// One more than the highest number given.
     pub(super) fn end(&self) -> u64 {
-        self.end.load(SeqCst)
+        End::of(self.end.load(SeqCst)).len
     }
 
     /// Length of the content that ends with the highest number given, in bytes.
     pub(super) fn content_size(&self) -> u64 {
-        let end = self.end();
-        if self.short.load(SeqCst) == NONE {
-            return end * self.chunk_len;
+        let end = End::of(self.end.load(SeqCst));
+        if !end.is_short {
+            return end.len * self.chunk_len;
         }
-        (end - 1) * self.chunk_len + self.short_len.load(SeqCst)
+        (end.len - 1) * self.chunk_len + self.short_len.load(SeqCst)
     }
 
     /// The lowest number that was not given.
@@ -314,9 +331,12 @@ mod models {
     #[test]
     fn orders_x3_a_short_chunk_and_one_behind_it_are_never_both_taken() {
         give((0, 5), (1, LEN), |first, second, claims| {
-            assert!(!(first && second));
+            assert!(first != second);
             assert_eq!((first, second), (claims.is_given(0), claims.is_given(1)));
+            // What was refused left no trace in where the content ends.
+            assert_eq!(claims.end(), if first { 1 } else { 2 });
+            assert_eq!(claims.content_size(), if first { 5 } else { 2 * LEN });
         });
-        give((0, 5), (1, 5), |first, second, _| assert!(!(first && second)));
+        give((0, 5), (1, 5), |first, second, _| assert!(first != second));
     }
 }

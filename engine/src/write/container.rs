@@ -87,7 +87,8 @@ impl ContainerWriter {
     ///
     /// # Errors
     /// As [`Self::create`]; `NotResumable` where there is no checkpoint, or it was begun by
-    /// packing, by another user or with another version of libzstd.
+    /// packing, by another user or with another version of libzstd; `Complete` where the container
+    /// is finished.
     pub fn reopen(path: impl AsRef<Path>) -> Result<Self> {
         Self::reopen_with(path, &ReopenOptions::default())
     }
@@ -110,6 +111,49 @@ impl ContainerWriter {
         options: &ReopenOptions,
     ) -> Result<Self> {
         let session = Session::reopen(disk, path.as_ref(), options, Transport::Cores)?;
+        Ok(Self { session, checkpointing: Mutex::new(()) })
+    }
+
+    /// Goes on with the container that is to stand at `path` if an interrupted writer left a
+    /// checkpoint of it, and begins it if not: what a program calls that may be started again.
+    ///
+    /// It begins anew only where nothing is lost by it. Where there is a checkpoint that can't be
+    /// used now, because another process has it, the disk fails, or it was made with other options
+    /// or by packing, it says so and leaves all as it is.
+    ///
+    /// ```
+    /// use ringpack::write::{ContainerWriter, WriteOptions};
+    ///
+    /// # fn main() -> ringpack::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("data.zst");
+    /// let options = WriteOptions::default();
+    /// let writer = ContainerWriter::reopen_or_create(&path, &options)?;
+    /// writer.write_chunk(3, &[7; 1 << 20])?;
+    /// writer.suspend()?;
+    /// let writer = ContainerWriter::reopen_or_create(&path, &options)?;
+    /// assert!(writer.is_given(3));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::create`] and [`Self::reopen`]; `NotResumable` where the container was begun with
+    /// other options that decide its bytes.
+    pub fn reopen_or_create(path: impl AsRef<Path>, options: &WriteOptions) -> Result<Self> {
+        Self::reopen_or_create_on(Arc::new(OsDisk), path, options)
+    }
+
+    /// As [`Self::reopen_or_create`], on a disk of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Self::reopen_or_create`].
+    pub fn reopen_or_create_on(
+        disk: Arc<dyn Disk>,
+        path: impl AsRef<Path>,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        let session = Session::reopen_or_create(disk, path, options, Transport::Cores)?;
         Ok(Self { session, checkpointing: Mutex::new(()) })
     }
 

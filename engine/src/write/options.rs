@@ -56,7 +56,8 @@ pub struct WriteOptions {
     pub observer: Observer,
     /// Which backend to use.
     pub io: IoMode,
-    /// Rings, and threads that serve them; as many as the process has cores where `None`.
+    /// Rings, and threads that serve them; as many as cores, CPU quota and memory allow where
+    /// `None`.
     pub threads: Option<usize>,
     /// Whether to go past the page cache where the file system serves that.
     pub direct: bool,
@@ -112,6 +113,13 @@ impl WriteOptions {
         }
     }
 
+    /// What of them counts where a container is gone on with.
+    pub(super) fn reopening(&self) -> ReopenOptions {
+        let Self { replace, window, checkpoints, observer, io, threads, direct, .. } = self.clone();
+        let spool_memory = self.spool_memory;
+        ReopenOptions { replace, window, checkpoints, observer, io, threads, direct, spool_memory }
+    }
+
     /// When checkpoints are taken.
     pub(super) fn cadence(&self) -> Cadence {
         self.checkpoints.unwrap_or(Cadence::on_request())
@@ -155,10 +163,7 @@ pub struct ReopenOptions {
 
 impl Default for ReopenOptions {
     fn default() -> Self {
-        let WriteOptions { replace, window, checkpoints, observer, io, threads, direct, .. } =
-            WriteOptions::default();
-        let spool_memory = limits::SPOOL_MEMORY_BYTES;
-        Self { replace, window, checkpoints, observer, io, threads, direct, spool_memory }
+        WriteOptions::default().reopening()
     }
 }
 

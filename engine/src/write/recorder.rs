@@ -106,6 +106,7 @@ impl Recording {
             Err(error) => return Err(left(error, partial, checkpointer.covered())),
         };
         partial.settle()?;
+        warnings.extend(checkpointer.warning());
         let RunReport { tier, threads, counters, io_workers_max, warnings: more } = ran;
         warnings.extend(more);
         let run = RunReport { tier, threads, counters, io_workers_max, warnings };
@@ -233,8 +234,8 @@ impl Coordinator<Event> for Recorder<'_> {
                 flush.reply(taken);
                 match told {
                     Ok(checkpoint) => self.options.observer.tell(&checkpoint),
-                    // The journal may be asked again when there is room.
-                    Err(_) if self.checkpointer.is_usable() => {}
+                    // The data is sound, and there may be room the next time.
+                    Err(error) if self.checkpointer.is_without_room(&error) => {}
                     Err(error) => return Err(error),
                 }
                 Ok(())

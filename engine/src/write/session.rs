@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::begun::Begun;
+use super::begun::{Begun, Found};
 use super::claims::Claims;
 use super::exchange::Core;
 use super::options::{ReopenOptions, WINDOW_MAX, WriteOptions};
@@ -19,9 +19,11 @@ use crate::cancel::Cancel;
 use crate::commit::Gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::eventcount::EventCount;
+use crate::format::recipe::Recipe;
 use crate::limits;
 use crate::pipeline::{Channel, Schedule, Shared};
 use crate::placement::Placement;
+use crate::planted::{self, Bug};
 use crate::ring::file::Disk;
 #[cfg(feature = "tokio-uring")]
 use crate::ring::file::File;
@@ -61,7 +63,8 @@ impl Session {
         transport: Transport,
     ) -> Result<Self> {
         trace::job("write", path, || {
-            let schedule = Schedule::threads(options.threads)?;
+            let core_bytes = limits::core_bytes(options.chunk_log2);
+            let schedule = Schedule::threads(options.threads, core_bytes)?;
             let begun = Begun::create(disk.as_ref(), path, options)?;
             let job = Shared::new(&Cancel::new());
             Self::start(disk, begun, options.clone(), schedule, job, None, transport)
@@ -75,13 +78,52 @@ impl Session {
         options: &ReopenOptions,
         transport: Transport,
     ) -> Result<Self> {
-        trace::job("reopen", path, || {
-            let schedule = Schedule::threads(options.threads)?;
-            let job = Shared::new(&Cancel::new());
-            let (begun, options) = Begun::reopen(disk.as_ref(), path, options, &schedule, &job)?;
-            let reopened = Some(Reopened { chunks: begun.known.covered().chunks });
-            Self::start(disk, begun, options, schedule, job, reopened, transport)
-        })
+        trace::job("reopen", path, || Self::resume(&disk, path, options, None, transport)?)
+    }
+
+    /// Goes on with the container that is to stand at `path`, or begins it where there is nothing
+    /// to go on with.
+    pub(super) fn reopen_or_create(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &WriteOptions,
+        transport: Transport,
+    ) -> Result<Self> {
+        let reopening = options.reopening();
+        let resumed = trace::job("reopen", path, || {
+            let expected = options.recipe()?;
+            match Self::resume(&disk, path, &reopening, Some(&expected), transport) {
+                Err(refused) if planted::is(Bug::CheckpointDiscarded) => Ok(Err(refused)),
+                resumed => resumed,
+            }
+        })?;
+        match resumed {
+            Ok(session) => Ok(session),
+            Err(_nothing) => Self::create(disk, path, options, transport),
+        }
+    }
+
+    /// The session that goes on, or why there is nothing to go on with.
+    fn resume(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        options: &ReopenOptions,
+        expected: Option<&Recipe>,
+        transport: Transport,
+    ) -> Result<Result<Self>> {
+        let chunk_log2 = expected.map(|recipe| recipe.geometry.chunk_log2);
+        // Without options, how long its chunks are is known only once it is taken over.
+        let core_bytes = limits::core_bytes(chunk_log2.unwrap_or(limits::CHUNK_LOG2_DEFAULT));
+        let schedule = Schedule::threads(options.threads, core_bytes)?;
+        let job = Shared::new(&Cancel::new());
+        match Begun::reopen(disk.as_ref(), path, options, expected, &schedule, &job)? {
+            Found::Nothing(why) => Ok(Err(why)),
+            Found::Begun(begun, options) => {
+                let reopened = Some(Reopened { chunks: begun.known.covered().chunks });
+                let disk = Arc::clone(disk);
+                Self::start(disk, *begun, options, schedule, job, reopened, transport).map(Ok)
+            }
+        }
     }
 
     fn start(

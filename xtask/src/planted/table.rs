@@ -180,5 +180,46 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
             test("FUSE", "fuse", "b2_a_finished_file_is_kept_where_it_cannot_be_renamed"),
         ],
     ),
+    (
+        "NoReserve",
+        &[
+            unit("commit::ahead::tests::g3_each_step_leaves_most_of_the_free_space_to_others"),
+            unit("commit::ahead::tests::g3_a_step_that_fails_gives_back_what_it_took"),
+            unit(
+                "commit::checkpoint::tests::h3_without_room_for_the_journal_a_checkpoint_is_skipped",
+            ),
+            test("simulator", "simulation", "what_fits_is_packed"),
+            test("processes", "filesystems", "what_fits_is_packed_on_ext4"),
+        ],
+    ),
+    (
+        "CancelledIsFailed",
+        &[
+            unit(
+                "ring::inflight::tests::\
+                 i2_what_the_kernel_cancels_is_done_directly_and_if_that_fails_it_failed",
+            ),
+            test("processes", "filesystems", "the_kernel_may_start_no_threads"),
+        ],
+    ),
+    (
+        "PanicPassedOn",
+        &[
+            unit("pipeline::tests::y1_y3_a_worker_that_panics_is_an_error_of_the_job"),
+            test(
+                "simulator",
+                "kept",
+                "p1_a_worker_that_panics_is_an_error_and_the_last_checkpoint_stays",
+            ),
+        ],
+    ),
+    (
+        "CheckpointDiscarded",
+        &[test(
+            "simulator",
+            "container_writer",
+            "reopening_or_creating_begins_anew_only_where_nothing_is_lost",
+        )],
+    ),
     ("PlaceUnchecked", &[unit("checksum::tests::k1_the_seed_stands_in_front")]),
 ];

@@ -87,6 +87,20 @@ impl UringWriter {
         Self::of(blocking(reopen).await?)
     }
 
+    /// As
+    /// [`ContainerWriter::reopen_or_create`](crate::write::ContainerWriter::reopen_or_create).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn reopen_or_create(
+        path: impl Into<PathBuf>,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let (path, options) = (path.into(), options.clone());
+        let begin = move || ByCaller::reopen_or_create(Arc::new(OsDisk), &path, &options);
+        Self::of(blocking(begin).await?)
+    }
+
     fn of(writer: ByCaller) -> Result<Self> {
         // The same open file, so that its lock lasts as long as any write of it.
         let shared = writer.file().share().map_err(|error| {

@@ -88,7 +88,7 @@ impl SimBackend {
         let file = &self.files[usize::from(request.file.0)];
         let again = match self.table.answer(request.token, result, || file.is_direct()) {
             Answer::Done(completed) => return Ok(Some(completed)),
-            Answer::Again(again) => again,
+            Answer::Again(again) | Answer::Directly(again) => again,
             Answer::LeaveDirect(again) => {
                 self.files[usize::from(request.file.0)].leave_direct()?;
                 again

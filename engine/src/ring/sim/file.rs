@@ -84,6 +84,13 @@ impl File for SimFile {
         self.call(|state, descriptor| state.change(descriptor, "allocate", change))
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.call(|state, _| match state.options.is_quota {
+            true => Ok(u64::MAX),
+            false => Ok(state.free_bytes()),
+        })
+    }
+
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
         let change = Change::Punch { offset, len };
         self.call(|state, descriptor| state.change(descriptor, "punch_hole", change))

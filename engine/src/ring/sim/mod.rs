@@ -91,6 +91,8 @@ pub struct SimOptions {
     pub armed_at_step: u64,
     /// Bytes that can be allocated before `ENOSPC`; without it, no end of them.
     pub capacity: Option<u64>,
+    /// Whether that is a quota: the file system doesn't say how much is left of it.
+    pub is_quota: bool,
     /// Whether files opened for direct I/O get it. Reads and writes off the grid then fail.
     pub direct: bool,
     /// Whether files opened for direct I/O claim to have it, and refuse every read and write with
@@ -118,6 +120,7 @@ impl SimOptions {
         syncs_fail_from: None,
         armed_at_step: 0,
         capacity: None,
+        is_quota: false,
         direct: false,
         einval_direct: false,
         garbage: false,
@@ -131,6 +134,7 @@ impl SimOptions {
             eagain_per_mille: self.eagain_per_mille,
             reorder: self.reorder,
             capacity: self.capacity,
+            is_quota: self.is_quota,
             direct: self.direct,
             einval_direct: self.einval_direct,
             garbage: self.garbage,
@@ -154,6 +158,12 @@ impl SimDisk {
     #[must_use]
     pub fn new(seed: u64, options: SimOptions) -> Self {
         Self::of(State::new(seed, options))
+    }
+
+    /// Bytes that can still be allocated.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.state().free_bytes()
     }
 
     fn of(state: State) -> Self {

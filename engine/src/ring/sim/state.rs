@@ -271,6 +271,7 @@ impl State {
         } else if end > i64::MAX as u64 {
             Err(libc::EFBIG)
         } else if needed > self.free_bytes() {
+            self.take_what_fits(descriptor, change);
             Err(libc::ENOSPC)
         } else {
             let modified = self.now();
@@ -281,6 +282,18 @@ impl State {
         };
         let name = self.inode_of(descriptor).name.clone();
         self.traced(format!("{call} {} {noted}", text(&name)), result)
+    }
+
+    /// An allocation that fails keeps what it took until then, as on ext4.
+    fn take_what_fits(&mut self, descriptor: i32, change: Change) {
+        let Change::Allocate { offset, len } = change else { return };
+        let free = self.free_bytes();
+        let inode = self.inode_of(descriptor);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let fits = inode.content().fitting(offset, len, free) as u64;
+        if fits > 0 {
+            inode.change(Change::Allocate { offset, len: fits });
+        }
     }
 
     /// Bytes that can still be allocated.
