@@ -66,7 +66,7 @@ fn writing(writes: Transfers) -> Behaviour {
 fn command(name: &str, io: &str, input: &Path, output: Option<&Path>) -> Command {
     let mut command = ringpack([name]);
     match name {
-        "pack" => command.args(["-q", "--store", "--io", io]),
+        "pack" => command.args(["-q", "--store", "--no-checkpoint", "--io", io]),
         "cat" => &mut command,
         _ => command.args(["-q", "--io", io]),
     };
