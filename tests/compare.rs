@@ -466,8 +466,8 @@ fn pc1_a_sparse_file_is_published_only_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let (source, target) = (folder.path().join("data"), folder.path().join("data.zst"));
     let file = fs::File::create(&source).unwrap();
-    file.set_len(200 * MIB as u64).unwrap();
-    for chunk in 0..100u64 {
+    file.set_len(80 * MIB as u64).unwrap();
+    for chunk in 0..40u64 {
         let at = 2 * chunk * MIB as u64;
         file.write_all_at(&content(200_000 + 4096 * chunk as usize, chunk), at).unwrap();
         // Every third chunk between them has data at its end alone.
@@ -475,10 +475,17 @@ fn pc1_a_sparse_file_is_published_only_as_it_is() {
             file.write_all_at(&[7; 4096], at + 2 * MIB as u64 - 4096).unwrap();
         }
     }
-    let output = run(ringpack(["pack", "--check", "-1", "-T1"]).arg(&source));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() || !target.exists(), "a wrong container is there: {said}");
-    assert!(output.status.success(), "{said}");
+    let options = PackOptions {
+        check_content: true,
+        threads: Some(1),
+        codec: Codec::Zstd(1),
+        ..PackOptions::default()
+    };
+    let (from, to) = (Input::Path(source.clone()), Output::Path(target.clone()));
+    let packed = pack(&OsDisk, from, to, &options, &Cancel::new());
+    // Where it is planted that a hole isn't cleared, this says no, and nothing is there.
+    assert!(packed.is_ok() || names(folder.path()) == ["data"], "a wrong container is there");
+    packed.unwrap();
     succeed(&mut against(&target, &source));
 }
 
