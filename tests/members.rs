@@ -566,7 +566,32 @@ fn an_index_that_lies_is_found_out() {
         let stderr = String::from_utf8_lossy(&cat.stderr);
         assert_eq!(cat.status.code(), Some(expected.unwrap_or(0)), "{what}: {stderr}");
         assert_eq!(cat.stdout, if expected.is_none() { &b"hello"[..] } else { b"" }, "{what}");
+        check_whole(folder.path(), what, expected, &name);
     }
+    // Members that aren't there, and that are but aren't stated.
+    for (what, stated, named) in [("one too few", 1, "b"), ("one too many", 3, "c")] {
+        let mut list = MemberList::new();
+        let members = [true_one(b"a", 0), true_one(b"b", 1024), true_one(b"c", 2048)];
+        members[..stated].iter().for_each(|member| list.push(member).unwrap());
+        let output = folder.path().join("out.zst");
+        let (from, to) = (archive(bytes.clone(), || Ok(list)), Output::Path(output));
+        let options = PackOptions { replace: true, ..PackOptions::default() };
+        pack(&OsDisk, from, to, &options, &Cancel::new()).unwrap();
+        check_whole(folder.path(), what, Some(DAMAGED), named);
+    }
+}
+
+/// What reads all of `out.zst` finds out what its index states falsely, and names the member.
+fn check_whole(folder: &Path, what: &str, expected: Option<i32>, named: &str) {
+    for args in [&["verify", "--decode", "out.zst"][..], &["unpack", "-x", "out.zst", "-o", "x"]] {
+        let output = run(&mut here(folder, args));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected.unwrap_or(0)), "{what}: {stderr}");
+        if expected.is_some() {
+            assert!(stderr.contains(&format!("with the archive: {named} ")), "{what}: {stderr}");
+        }
+    }
+    let _ = fs::remove_dir_all(folder.join("x"));
 }
 
 #[test]

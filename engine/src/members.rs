@@ -7,7 +7,7 @@
 use crate::codec::{Encoder, encode_room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::CodecKind;
-use crate::format::members::{Encoded, SEGMENT_RAW_LEN_MAX, Segment};
+use crate::format::members::{Encoded, SEGMENT_RAW_LEN_MAX, SegmentPrefix};
 use crate::limits::LEVEL_DEFAULT;
 
 pub use crate::format::members::{Member, MemberKind};
@@ -89,7 +89,8 @@ impl MemberList {
         let mut frame = vec![0; encode_room(self.raw.len())];
         let made = self.encoder.encode(&self.raw, &mut frame)?;
         let (raw_len, members) = (self.raw.len(), self.members);
-        Segment { raw_len, members, frame: &frame[..made.len] }.encode(&mut self.segments);
+        SegmentPrefix { raw_len, frame_len: made.len, members }.encode(&mut self.segments);
+        self.segments.extend_from_slice(&frame[..made.len]);
         self.raw.clear();
         self.members = 0;
         Ok(())

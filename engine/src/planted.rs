@@ -87,6 +87,8 @@ pub enum Bug {
     CheckpointDiscarded,
     /// A worker's panic is passed on to the thread of the caller.
     PanicPassedOn,
+    /// What another process is restoring is removed as if a killed one had left it.
+    LockedStrayRemoved,
 }
 
 /// Whether the bug is planted.

@@ -52,7 +52,8 @@ pub(crate) struct Extract {
     /// Restore owners, by their numbers
     #[arg(long)]
     pub(crate) same_owner: bool,
-    /// Restore setuid, setgid and sticky bits, file capabilities and ACLs
+    /// Restore permissions whatever the umask, with setuid, setgid and sticky bits, file
+    /// capabilities and ACLs
     #[arg(long)]
     pub(crate) same_permissions: bool,
     /// Make device nodes

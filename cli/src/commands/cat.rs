@@ -12,11 +12,12 @@ use ringpack::ring::os::OsDisk;
 use ringpack::ring::stream::PipeEnd;
 use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
 
-use super::archive::{each_member, entry, plain, reader};
+use super::archive::{each_member, entry, reader};
 use super::foreign;
 use crate::args;
 use crate::exit::Failure;
 use crate::streams::{refuse_stdin, standard_output, unwritable};
+use crate::tree::place::key;
 
 pub(crate) fn run(args: &args::Cat, cancel: &Cancel) -> Result<ExitCode, Failure> {
     refuse_stdin(&args.input)?;
@@ -67,7 +68,7 @@ fn member(
     if found.kind != MemberKind::Regular {
         return Err(Failure::Other(format!("{shown}: is no regular file")));
     }
-    let mut reader = reader(container, 0, Progress::default())?;
+    let mut reader = reader(container, Progress::default())?;
     let entry = entry(container, &mut reader, &found)?;
     let mut at = 0;
     reader.bytes(&entry, &mut |offset, bytes| {
@@ -81,10 +82,12 @@ fn member(
 
 /// The member of this name, of several the last, as tar restores it.
 fn find(container: &Container, name: &[u8], cancel: &Cancel) -> Result<Option<Member>> {
-    let mut found = None;
+    let (mut found, name) = (None, key(name));
     each_member(container, true, cancel, &mut |member| {
-        if plain(&member.path) == plain(name) {
-            found = Some(member);
+        // A hard link to itself says nothing. Archives that were appended to have such links.
+        let is_own = member.kind == MemberKind::HardLink && key(&member.link) == name;
+        if key(&member.path) == name && !is_own {
+            found = Some(member.clone());
         }
         Ok(())
     })?;

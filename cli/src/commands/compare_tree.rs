@@ -73,8 +73,8 @@ pub(super) fn compare(container: &Container, rules: Rules, run: &Run) -> Result<
         drop(batches);
         let mut batch = Batch::default();
         let sent = each_member(container, run.quiet, &run.cancel, &mut |member| {
-            comparison.note(&member);
-            batch.add(member, &mut |parts| queue.send(parts).map_err(|_| stopped()))
+            comparison.note(member);
+            batch.add(member.clone(), &mut |parts| queue.send(parts).map_err(|_| stopped()))
         });
         let sent = sent.and_then(|()| queue.send(batch.parts).map_err(|_| stopped()));
         drop(queue);
@@ -105,7 +105,7 @@ fn serve(
     failed: &AtomicBool,
     run: &Run,
 ) -> Result<()> {
-    let mut archive = reader(container, 0, run.progress.clone())?;
+    let mut archive = reader(container, run.progress.clone())?;
     let mut files = Files::of(comparison)?;
     loop {
         let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -1,16 +1,17 @@
 //! `ringpack unpack --extract` and `--member`: the files of an archive.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::process::ExitCode;
 
 use ringpack::escape::shown;
-use ringpack::members::{Member, MemberKind};
-use ringpack::read::Container;
-use ringpack::ring::os::OsDisk;
+use ringpack::members::MemberKind;
+use ringpack::read::{Container, MemberIndex};
+use ringpack::ring::os::{OsDisk, umask};
 use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
 
-use super::archive::{each_member, entry, reader};
+use super::archive::{Listing, compare, each_member, go_on, reader};
 use super::ls::unmatched;
 use super::report::{How, note, warn};
 use super::unpack::Unpacked;
@@ -21,8 +22,9 @@ use crate::message;
 use crate::names;
 use crate::size::human;
 use crate::streams::refuse_stdin;
-use crate::tar_stream::read::{Entry, LeftOut};
+use crate::tar_stream::read::LeftOut;
 use crate::tree::extract::{Extraction, Rights};
+use crate::tree::place::key;
 use crate::tree::select::Patterns;
 
 pub(super) fn run(
@@ -44,19 +46,20 @@ pub(super) fn run(
         owners: args.tree.same_owner,
         permissions: args.tree.same_permissions,
         devices: args.tree.devices,
+        umask: umask(),
     };
     let mut all_matched = true;
     let mut continued = LeftOut::default();
     let progress = job.progress();
     let mut extraction = Extraction::into(target, rights, progress.clone(), cancel)?;
     if patterns.is_empty() {
-        let done = whole(&container, &progress, &mut extraction);
+        let done = whole(&container, args.talk.quiet, &progress, &mut extraction);
         continued = done.map_err(|error| container.named(error))?;
     } else {
-        let (chosen, matched) = choose(&container, &patterns, args.talk.quiet, cancel)?;
-        some(&container, &chosen, args.talk.quiet, &progress, cancel, &mut extraction)
+        let mut choice = choose(&container, &patterns, args.talk.quiet, cancel)?;
+        some(&container, &patterns, &mut choice, &progress, cancel, &mut extraction)
             .map_err(|error| container.named(error))?;
-        all_matched = unmatched(&patterns, &matched) == ExitCode::SUCCESS;
+        all_matched = unmatched(&patterns, &choice.matched) == ExitCode::SUCCESS;
     }
     let restored = extraction.finish()?;
     job.note_size(container.header().file_size);
@@ -74,7 +77,7 @@ pub(super) fn run(
             how: How::without_rings(1, Some(false), Some(false)),
         });
     }
-    warn(&restored.warnings, &args.talk);
+    warn(&restored.warnings.into_lines(), &args.talk);
     note(&args.talk, || {
         let (members, bytes) = (restored.members, human(restored.bytes));
         let summary = format!("{}: {members} members, {bytes}, {}", shown(input), shown(target));
@@ -93,23 +96,47 @@ pub(super) fn run(
         let error = Error::new(ErrorKind::Unsupported, what).at(input);
         return Err(error.hint("restore all volumes with tar --multi-volume").into());
     }
+    if restored.incomplete > 0 {
+        let (count, target) = (restored.incomplete, shown(target));
+        let what = format!("{target}: {count} members are not restored as the archive has them");
+        return Err(Failure::Other(what));
+    }
     // Which didn't was said.
     if all_matched { Ok(()) } else { Err(Failure::Said) }
 }
 
-/// Restores every member, in one pass; returns those that can't be.
+/// Restores every member, in one pass; returns those that can't be. The member index is compared
+/// with the archive on the way.
 fn whole(
     container: &Container,
+    quiet: bool,
     progress: &Progress,
     extraction: &mut Extraction<'_>,
 ) -> Result<LeftOut> {
     let size = container.header().content_size;
     progress.begin(Some(size), 0);
-    let mut reader = reader(container, 0, progress.clone())?;
+    let index = match container.members() {
+        // The content is intact, and the archive is in there.
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            if !quiet {
+                message::warning(&format!("{error}: restoring the archive without it"));
+            }
+            None
+        }
+        index => index?,
+    };
+    let mut stated = index.as_ref().map(MemberIndex::iter).transpose()?;
+    let mut reader = reader(container, progress.clone())?;
     let mut at = 0;
-    while let Some(entry) = reader.next().map_err(|error| container.named(error))? {
+    loop {
+        let found = reader.next().map_err(|error| container.named(error))?;
+        if let Some(stated) = &mut stated {
+            let stated = stated.next().transpose()?;
+            compare(container, stated.as_ref(), found.as_ref().map(|entry| &entry.member))?;
+        }
+        let Some(entry) = found else { break };
         let next = entry.next();
-        counting(progress, next.saturating_sub(at), || extraction.member(entry, &mut reader))?;
+        counting(progress, next.saturating_sub(at), || extraction.member(&entry, &mut reader))?;
         reader.go_to(next)?;
         at = next;
     }
@@ -127,68 +154,131 @@ fn counting(progress: &Progress, bytes: u64, step: impl FnOnce() -> Result<()>) 
     Ok(())
 }
 
-/// The members that the patterns mean, and which patterns meant any.
+/// What the patterns choose. It takes no memory for a member that isn't a hard link.
+struct Choice {
+    /// Which patterns mean any member.
+    matched: Vec<bool>,
+    /// Bytes of the files chosen.
+    bytes: u64,
+    /// Where the headers of the last member chosen are.
+    last: Option<u64>,
+    /// Files that weren't chosen, but a hard link to them was.
+    linked: Linked,
+}
+
+/// Files that weren't chosen but are linked to, by a keyed hash of their paths: a few bytes each.
+#[derive(Default)]
+struct Linked {
+    keys: RandomState,
+    files: HashMap<u64, Stand>,
+}
+
+/// What stands for such a file. It is the offset of a member's headers, which is even, with 1 added
+/// where that member is the link that was restored in the file's place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stand(u64);
+
+impl Stand {
+    const UNKNOWN: Self = Self(u64::MAX - 1);
+
+    fn file(offset: u64) -> Self {
+        Self(offset)
+    }
+
+    fn link(offset: u64) -> Self {
+        Self(offset | 1)
+    }
+
+    fn offset(self) -> u64 {
+        self.0 & !1
+    }
+
+    fn is_link(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+impl Linked {
+    fn hash(&self, path: &[u8]) -> u64 {
+        self.keys.hash_one(key(path))
+    }
+}
+
+/// Finds what the patterns choose.
 fn choose(
     container: &Container,
     patterns: &Patterns,
     quiet: bool,
     cancel: &Cancel,
-) -> Result<(Vec<Member>, Vec<bool>)> {
-    let mut chosen = Vec::new();
-    let mut matched = vec![false; patterns.len()];
+) -> Result<Choice> {
+    let (matched, linked) = (vec![false; patterns.len()], Linked::default());
+    let mut choice = Choice { matched, bytes: 0, last: None, linked };
     each_member(container, quiet, cancel, &mut |member| {
         let meaning = patterns.meaning(&member.path);
-        if !meaning.is_empty() {
-            meaning.into_iter().for_each(|number| matched[number] = true);
-            chosen.push(member);
+        if meaning.is_empty() {
+            return Ok(());
+        }
+        meaning.into_iter().for_each(|number| choice.matched[number] = true);
+        choice.bytes = choice.bytes.saturating_add(member.size);
+        choice.last = Some(member.header_offset);
+        if member.kind == MemberKind::HardLink && patterns.meaning(&member.link).is_empty() {
+            let hash = choice.linked.hash(&member.link);
+            choice.linked.files.insert(hash, Stand::UNKNOWN);
         }
         Ok(())
     })?;
-    Ok((chosen, matched))
+    Ok(choice)
 }
 
-/// Restores the members chosen. A hard link to one that isn't among them brings its bytes along.
+/// Restores the members chosen. A hard link to one that isn't among them brings its bytes along:
+/// the first becomes the file that the others link to.
 fn some(
     container: &Container,
-    chosen: &[Member],
-    quiet: bool,
+    patterns: &Patterns,
+    choice: &mut Choice,
     progress: &Progress,
     cancel: &Cancel,
     extraction: &mut Extraction<'_>,
 ) -> Result<()> {
-    let paths: HashSet<&[u8]> = chosen.iter().map(|member| member.path.as_slice()).collect();
-    let wanted: HashSet<&[u8]> = chosen
-        .iter()
-        .filter(|member| member.kind == MemberKind::HardLink)
-        .map(|member| member.link.as_slice())
-        .filter(|link| !paths.contains(link))
-        .collect();
-    let mut linked: HashMap<Vec<u8>, Member> = HashMap::new();
-    if !wanted.is_empty() {
-        each_member(container, quiet, cancel, &mut |member| {
-            if member.kind == MemberKind::Regular && wanted.contains(member.path.as_slice()) {
-                linked.insert(member.path.clone(), member);
+    progress.begin(Some(choice.bytes), 0);
+    let Some(last) = choice.last else { return Ok(()) };
+    let linked = &mut choice.linked;
+    let index = container.members()?;
+    let mut listing = Listing::new(container, index.as_ref(), progress.clone())?;
+    while let Some(listed) = listing.next()? {
+        go_on(cancel)?;
+        let member = listed.member();
+        let (size, offset) = (member.size, member.header_offset);
+        if patterns.meaning(&member.path).is_empty() {
+            if member.kind == MemberKind::Regular && !linked.files.is_empty() {
+                let hash = linked.hash(&member.path);
+                linked.files.entry(hash).and_modify(|stand| *stand = Stand::file(offset));
             }
-            Ok(())
-        })?;
-    }
-    // The first link to a member that wasn't chosen becomes the file that the others link to.
-    let mut stands_for: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    let size = chosen.iter().fold(0u64, |sum, member| sum.saturating_add(member.size));
-    progress.begin(Some(size), 0);
-    let mut reader = reader(container, 0, progress.clone())?;
-    for member in chosen {
-        let mut found = entry(container, &mut reader, member)?;
-        if member.kind != MemberKind::HardLink {
-            // A symbolic link leads wherever it says.
-        } else if let Some(first) = stands_for.get(&member.link) {
-            found.member.link.clone_from(first);
-        } else if let Some(file) = linked.get(&member.link) {
-            let file = entry(container, &mut reader, file)?;
-            stands_for.insert(member.link.clone(), member.path.clone());
-            found = Entry::named(file, member.path.clone());
+            continue;
         }
-        counting(progress, member.size, || extraction.member(found, &mut reader))?;
+        let mut entry = listing.entry(listed)?;
+        let stand = match entry.member.kind {
+            MemberKind::HardLink => {
+                linked.files.get_mut(&linked.keys.hash_one(key(&entry.member.link)))
+            }
+            // A symbolic link leads wherever it says.
+            _ => None,
+        };
+        match stand {
+            None | Some(&mut Stand::UNKNOWN) => {}
+            Some(stand) if stand.is_link() => {
+                entry.member.link = listing.at(stand.offset())?.member.path;
+            }
+            Some(stand) => {
+                let file = listing.at(stand.offset())?;
+                *stand = Stand::link(offset);
+                entry = file.named(entry.member.path);
+            }
+        }
+        counting(progress, size, || extraction.member(&entry, &mut listing.reader))?;
+        if offset == last {
+            break;
+        }
     }
     Ok(())
 }

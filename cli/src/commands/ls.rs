@@ -55,10 +55,10 @@ pub(crate) fn run(args: &args::Ls, cancel: &Cancel) -> Result<ExitCode, Failure>
         }
         meaning.into_iter().for_each(|number| matched[number] = true);
         let (line, end) = match (args.null, args.json, args.long) {
-            (true, ..) => (name(&member), b"\0"),
-            (_, true, _) => (json(&member)?, b"\n"),
-            (_, _, true) => (long(&member).into_bytes(), b"\n"),
-            _ => (shown(OsStr::from_bytes(&name(&member))).to_string().into_bytes(), b"\n"),
+            (true, ..) => (name(member), b"\0"),
+            (_, true, _) => (json(member)?, b"\n"),
+            (_, _, true) => (long(member).into_bytes(), b"\n"),
+            _ => (shown(OsStr::from_bytes(&name(member))).to_string().into_bytes(), b"\n"),
         };
         out.write_all(&line).and_then(|()| out.write_all(end)).map_err(unwritable)
     })?;

@@ -13,6 +13,7 @@ use ringpack::verify::{Comparison, VerifyOptions, verify};
 use ringpack::{Cancel, Error, ErrorKind};
 use serde::Serialize;
 
+use super::archive::check_index;
 use super::compare_tree::{self, Run};
 use super::foreign;
 use super::report::{How, how, note, warn, way};
@@ -200,6 +201,9 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> R
         Some(tree) => Some(compare_tree(input, tree, args, cancel, job)?),
         None => None,
     };
+    if let (Some(path), true, 0) = (&seekable, args.decode, report.damage_count) {
+        check_index(path, cancel)?;
+    }
     job.over();
     job.note_size(report.file_size);
     job.note_damages(report.damage_count);

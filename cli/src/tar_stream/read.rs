@@ -232,11 +232,6 @@ impl<R: BufRead + Read + Seek> TarReader<R> {
         Ok(offset)
     }
 
-    /// Goes on behind a member.
-    pub(crate) fn pass(&mut self, entry: &Entry) -> Result<()> {
-        self.go_to(entry.next)
-    }
-
     /// Goes on with the headers at `offset`. What was said of all members that follow holds there
     /// if it was read on the way.
     pub(crate) fn go_to(&mut self, offset: u64) -> Result<()> {

@@ -3,7 +3,7 @@
 //! ```text
 //! directory ─► walk ─► tar_stream::write ─► pipe ─► (packed as any stream) ; each member told to
 //!                                                   its index
-//! content   ─► tar_stream::read ─┬► extract ─► place: below the target, whatever names say
+//! content   ─► tar_stream::read ─┬► extract ─► descent ─► place: below the target
 //!                                └► compare: with the files of a directory
 //! ```
 //!
@@ -12,11 +12,18 @@
 //! [`tar_stream`](crate::tar_stream).
 
 mod acl;
+mod attributes;
 pub(crate) mod compare;
+mod descent;
 pub(crate) mod extract;
+#[cfg(test)]
+mod harmless;
 mod holes;
-mod place;
+pub(crate) mod place;
+mod seen;
 pub(crate) mod select;
+pub(crate) mod strays;
 pub(crate) mod walk;
+mod warnings;
 pub(crate) mod when;
 mod xattrs;

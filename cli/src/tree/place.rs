@@ -8,35 +8,29 @@
 //! else may write to the target can make a path lead elsewhere, not even while it is walked.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ringpack::{Error, ErrorKind, Result};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 use rustix::io::Errno;
+
+/// Longest path and longest target of a link, in bytes: what Linux takes in one call. So a path
+/// leads through 2,048 directories at most.
+pub(super) const PATH_LEN_MAX: usize = 4096;
 
 /// The directory below which everything stays.
 pub(super) struct Root {
-    open: Rc<OwnedFd>,
+    pub(super) open: Rc<OwnedFd>,
     shown: PathBuf,
-    /// The directory that was reached last, by its path: members follow their siblings.
-    last: Option<(Vec<u8>, Rc<OwnedFd>)>,
 }
 
 /// A name in an open directory below the root.
 pub(super) struct Place {
     pub(super) parent: Rc<OwnedFd>,
     pub(super) name: Vec<u8>,
-}
-
-/// Whether directories that are missing on the way are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Missing {
-    Made,
-    Refused,
 }
 
 impl Root {
@@ -50,44 +44,14 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| failed("cannot open the directory")(error.into()))?;
-        Ok(Self { open: Rc::new(open), shown: path.to_owned(), last: None })
+        Ok(Self { open: Rc::new(open), shown: path.to_owned() })
     }
 
-    /// Where a path of the archive leads; `None` where it is the root itself.
-    pub(super) fn place(&mut self, path: &[u8], missing: Missing) -> Result<Option<Place>> {
-        let mut names = names(path).map_err(|what| self.refused(path, what))?;
-        let Some(name) = names.pop() else { return Ok(None) };
-        let directory = names.join(&b'/');
-        if let Some((last, open)) = &self.last
-            && *last == directory
-        {
-            return Ok(Some(Place { parent: Rc::clone(open), name: name.to_vec() }));
-        }
-        let mut parent = Rc::clone(&self.open);
-        for name in &names {
-            let opened = match open_directory(&parent, name) {
-                Err(Errno::NOENT) if missing == Missing::Made => {
-                    match mkdirat(&parent, *name, Mode::from_raw_mode(0o777)) {
-                        Ok(()) | Err(Errno::EXIST) => open_directory(&parent, name),
-                        Err(error) => Err(error),
-                    }
-                }
-                opened => opened,
-            };
-            parent = match opened {
-                Ok(opened) => Rc::new(opened),
-                Err(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
-                    let what = "is refused: on the way to it stands a link, or no directory";
-                    return Err(self.refused(path, what));
-                }
-                Err(error) => {
-                    let what = "cannot open the directory of";
-                    return Err(self.failed(path, what, error));
-                }
-            };
-        }
-        self.last = Some((directory, Rc::clone(&parent)));
-        Ok(Some(Place { parent, name: name.to_vec() }))
+    /// The open directory that `names` lead to, each of which must exist.
+    pub(super) fn reach(&self, names: &[&[u8]]) -> rustix::io::Result<Rc<OwnedFd>> {
+        names
+            .iter()
+            .try_fold(Rc::clone(&self.open), |open, name| open_directory(&open, name).map(Rc::new))
     }
 
     /// Makes all that was written below durable.
@@ -98,6 +62,16 @@ impl Root {
             let what = "cannot make what was restored durable";
             Error::from_io(ErrorKind::Output, what, error.into()).at(&self.shown)
         })
+    }
+
+    /// The error of a path on which a directory can't be opened.
+    pub(super) fn unreachable(&self, path: &[u8], error: Errno) -> Error {
+        match error {
+            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => {
+                self.refused(path, "is refused: on the way to it stands a link, or no directory")
+            }
+            error => self.failed(path, "cannot open the directory of", error),
+        }
     }
 
     /// The error of a member that can't be restored.
@@ -115,7 +89,12 @@ impl Root {
         // Not joined: an absolute path would stand for itself.
         let mut shown = self.shown.as_os_str().to_owned();
         shown.push("/");
-        shown.push(OsStr::from_bytes(path));
+        if path.len() > PATH_LEN_MAX {
+            shown.push(OsStr::from_bytes(&path[..100]));
+            shown.push("...");
+        } else {
+            shown.push(OsStr::from_bytes(path));
+        }
         PathBuf::from(shown)
     }
 }
@@ -129,22 +108,10 @@ impl Place {
             Err(error) => Err(error),
         }
     }
-
-    /// Opens the directory that stands here, to read it and to set its attributes.
-    pub(super) fn open_directory(&self) -> rustix::io::Result<File> {
-        let path = open_directory(&self.parent, &self.name)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(&path, ".", flags, Mode::empty()).map(File::from)
-    }
-
-    /// Whether a directory stands here.
-    pub(super) fn is_directory(&self) -> bool {
-        open_directory(&self.parent, &self.name).is_ok()
-    }
 }
 
 /// The names that a path leads through.
-fn names(path: &[u8]) -> std::result::Result<Vec<&[u8]>, &'static str> {
+pub(super) fn names(path: &[u8]) -> std::result::Result<Vec<&[u8]>, &'static str> {
     if path.starts_with(b"/") {
         return Err("is refused: an absolute name leads out of the directory");
     }
@@ -160,7 +127,14 @@ fn names(path: &[u8]) -> std::result::Result<Vec<&[u8]>, &'static str> {
     Ok(names)
 }
 
-fn open_directory(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+/// A path as it is compared with others: its names, joined by single slashes.
+pub(crate) fn key(path: &[u8]) -> Vec<u8> {
+    let names = path.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    names.collect::<Vec<_>>().join(&b'/')
+}
+
+/// Opens a directory within another, as a path alone.
+pub(super) fn open_directory(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match openat2(&parent, name, flags, Mode::empty(), resolve) {
@@ -182,5 +156,13 @@ mod tests {
         assert_eq!(names(b"./a//b/./c/"), Ok(vec![&b"a"[..], b"b", b"c"]));
         assert_eq!(names(b"."), Ok(vec![]));
         assert_eq!(names(b"..a/b.."), Ok(vec![&b"..a"[..], b"b.."]));
+    }
+
+    #[test]
+    fn a_path_has_one_key_however_it_is_spelled() {
+        for spelling in ["a/b", "./a/b", "a//b", "/a/./b/", "././a/b//."] {
+            assert_eq!(key(spelling.as_bytes()), b"a/b", "{spelling}");
+        }
+        assert_eq!((key(b"."), key(b"a/../b")), (Vec::new(), b"a/../b".to_vec()));
     }
 }

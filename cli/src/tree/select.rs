@@ -6,13 +6,15 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{Candidate, Glob, GlobSet, GlobSetBuilder};
 use ringpack::escape::shown;
 
 /// Patterns, of which any will do.
 #[derive(Debug)]
 pub(crate) struct Patterns {
-    set: GlobSet,
+    itself: GlobSet,
+    /// Match what is in the directories that the patterns match.
+    within: GlobSet,
     /// As typed.
     typed: Vec<String>,
 }
@@ -20,14 +22,24 @@ pub(crate) struct Patterns {
 impl Patterns {
     /// The patterns as typed.
     pub(crate) fn new(typed: &[String]) -> Result<Self, String> {
-        let mut builder = GlobSetBuilder::new();
+        let mut builders = [GlobSetBuilder::new(), GlobSetBuilder::new()];
         for pattern in typed {
-            let glob = Glob::new(pattern.trim_end_matches('/'))
-                .map_err(|error| format!("{}: is no pattern: {}", shown(pattern), error.kind()))?;
-            builder.add(glob);
+            let plain = pattern.trim_end_matches('/');
+            let [itself, within] = &mut builders;
+            itself.add(
+                glob(plain)
+                    .map_err(|error| format!("{}: is no pattern: {error}", shown(pattern)))?,
+            );
+            // `*` matches slashes, so this is all that is in a directory which the pattern matches.
+            // One look at the path will do, however many directories it leads through.
+            within.add(
+                glob(&format!("{plain}/*"))
+                    .map_err(|error| format!("{}: {error}", shown(pattern)))?,
+            );
         }
-        let set = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { set, typed: typed.to_vec() })
+        let [itself, within] = builders;
+        let build = |builder: GlobSetBuilder| builder.build().map_err(|error| error.to_string());
+        Ok(Self { itself: build(itself)?, within: build(within)?, typed: typed.to_vec() })
     }
 
     /// Whether none was given.
@@ -37,13 +49,9 @@ impl Patterns {
 
     /// The numbers of the patterns that mean the member of this path, or a directory that it is in.
     pub(crate) fn meaning(&self, path: &[u8]) -> Vec<usize> {
-        let path = path.strip_prefix(b"./").unwrap_or(path);
-        let ends = path.iter().enumerate().filter(|&(at, &byte)| byte == b'/' && at > 0);
-        let mut found: Vec<usize> = ends
-            .map(|(at, _)| &path[..at])
-            .chain([path])
-            .flat_map(|part| self.set.matches(OsStr::from_bytes(part)))
-            .collect();
+        let path = Candidate::new(OsStr::from_bytes(path.strip_prefix(b"./").unwrap_or(path)));
+        let mut found = self.itself.matches_candidate(&path);
+        found.extend(self.within.matches_candidate(&path));
         found.sort_unstable();
         found.dedup();
         found
@@ -52,7 +60,8 @@ impl Patterns {
     /// Whether a pattern matches this path within a tree, or the last part of it.
     pub(crate) fn exclude(&self, path: &[u8]) -> bool {
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-        self.set.is_match(OsStr::from_bytes(path)) || self.set.is_match(OsStr::from_bytes(name))
+        self.itself.is_match(OsStr::from_bytes(path))
+            || self.itself.is_match(OsStr::from_bytes(name))
     }
 
     /// A pattern as typed.
@@ -64,6 +73,10 @@ impl Patterns {
     pub(crate) fn len(&self) -> usize {
         self.typed.len()
     }
+}
+
+fn glob(pattern: &str) -> Result<Glob, String> {
+    Glob::new(pattern).map_err(|error| error.kind().to_string())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::os::fd::AsFd;
 
-use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr};
 use rustix::io::{Errno, Result};
 
 use super::acl;
@@ -60,17 +60,26 @@ pub(super) fn of(file: impl AsFd, with_names: bool) -> Result<Vec<Xattr>> {
     Ok(found)
 }
 
-/// Gives an open file or directory an attribute; `false` where the file system has none such, or
-/// refuses it.
-pub(super) fn set(file: impl AsFd, (name, value): &Xattr) -> Result<bool> {
+/// Gives an open file or directory an attribute.
+///
+/// # Errors
+/// The file system has none such or no room for it, or this user may not set it.
+pub(super) fn set(file: impl AsFd, (name, value): &Xattr) -> Result<()> {
     let mut value = Cow::Borrowed(value);
     if is_acl(name) {
-        let Some(acl) = acl::of_kernel(&value) else { return Ok(false) };
-        value = Cow::Owned(acl);
+        // One that makes no sense is refused as the kernel refuses one.
+        value = Cow::Owned(acl::of_kernel(&value).ok_or(Errno::INVAL)?);
     }
-    match fsetxattr(file, name.as_slice(), &value, XattrFlags::empty()) {
-        Ok(()) => Ok(true),
-        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::INVAL) => Ok(false),
+    fsetxattr(file, name.as_slice(), &value, XattrFlags::empty())
+}
+
+/// Takes away the ACL that a directory gives to what is made in it.
+pub(super) fn take_default_acl(directory: impl AsFd) -> Result<Option<Xattr>> {
+    const NAME: &[u8] = b"system.posix_acl_default";
+    let directory = directory.as_fd();
+    match whole(|buf| fgetxattr(directory, NAME, buf)) {
+        Ok(value) => fremovexattr(directory, NAME).map(|()| Some((NAME.to_vec(), value))),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -16,6 +16,7 @@
 //! Members lie in the content in order and without overlap, each header and each member's bytes on
 //! the 512-byte grid of tar ([`Order`]).
 
+use super::frame::store_len;
 use super::{Cursor, Decoded, FormatError, Subtype, skippable_prefix};
 use crate::checksum::crc32c;
 use crate::limits::INDEX_PAYLOAD_BYTES_MAX;
@@ -234,78 +235,60 @@ impl Encoded {
     }
 }
 
-/// Whether a frame of `frame_len` bytes that names `count` members starts with these
-/// [`PREFIX_LEN`] bytes.
-#[must_use]
-pub fn is_front(bytes: &[u8], frame_len: u64, count: u64) -> bool {
-    let payload_len = frame_len.checked_sub(8).and_then(|len| u32::try_from(len).ok());
-    let Some(prefix) = payload_len.map(skippable_prefix) else { return false };
-    bytes == [&prefix[..], &NAME, &count.to_le_bytes()].concat()
-}
-
-/// The segments of a frame that fills `bytes` exactly and names `count` members.
+/// Checks the [`PREFIX_LEN`] bytes before the segments of a frame of `frame_len` bytes that names
+/// `count` members.
 ///
 /// # Errors
-/// `Damaged` where it is something else, or doesn't match its checksum.
-pub fn decode_frame(bytes: &[u8], count: u64) -> Decoded<&[u8]> {
-    let damaged = |what: &'static str| FormatError::damaged(what);
-    let Some((front, suffix)) = bytes.split_last_chunk::<SUFFIX_LEN>() else {
-        return Err(damaged("the member index is cut short"));
-    };
-    let mut cursor = Cursor::new(front);
-    let prefix = cursor.array::<8>()?;
-    let payload_len = u32::try_from(bytes.len() - 8);
-    if payload_len.map(skippable_prefix) != Ok(prefix) {
-        return Err(damaged("no member index stands here"));
+/// `Damaged` where they are something else.
+pub fn check_front(bytes: &[u8], frame_len: u64, count: u64) -> Decoded<()> {
+    let mut cursor = Cursor::new(bytes);
+    let payload_len = frame_len.checked_sub(8).and_then(|len| u32::try_from(len).ok());
+    if payload_len.map(skippable_prefix) != Some(cursor.array()?) {
+        return Err(FormatError::damaged("no member index stands here"));
     }
-    if crc32c(cursor.rest()).to_le_bytes() != *suffix {
-        return Err(damaged("the member index doesn't match its checksum"));
+    if cursor.array()? != NAME || cursor.u64()? != count || !cursor.rest().is_empty() {
+        return Err(FormatError::damaged("the member index is another than the header states"));
     }
-    if cursor.array()? != NAME || cursor.u64()? != count {
-        return Err(damaged("the member index is another than the header states"));
-    }
-    Ok(cursor.rest())
+    Ok(())
 }
 
-/// A segment as it stands in the frame.
+/// A segment's lengths, which stand before its frame. Segments are read one by one, so that an
+/// index of any length takes the memory of one segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Segment<'a> {
+pub struct SegmentPrefix {
     /// Bytes of its members.
     pub raw_len: usize,
+    /// Bytes of its frame.
+    pub frame_len: usize,
     /// Members in it.
     pub members: u32,
-    /// Its members, encoded.
-    pub frame: &'a [u8],
 }
 
-impl<'a> Segment<'a> {
-    /// Appends the segment.
+impl SegmentPrefix {
+    /// Appends the prefix.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        for field in [self.raw_len as u32, self.frame.len() as u32, self.members] {
+        for field in [self.raw_len as u32, self.frame_len as u32, self.members] {
             out.extend(field.to_le_bytes());
         }
-        out.extend(self.frame);
     }
 
-    /// Takes the first segment off `rest`; `None` where nothing is left.
+    /// Reads the prefix at the front of `bytes`.
     ///
     /// # Errors
     /// `Damaged` where a length is impossible.
-    pub fn next(rest: &mut &'a [u8]) -> Decoded<Option<Self>> {
-        if rest.is_empty() {
-            return Ok(None);
-        }
-        let mut cursor = Cursor::new(rest);
+    pub fn decode(bytes: &[u8]) -> Decoded<Self> {
+        let mut cursor = Cursor::new(bytes);
         let (raw_len, frame_len, members) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
-        let raw_len = raw_len as usize;
+        let (raw_len, frame_len) = (raw_len as usize, frame_len as usize);
         // F1: nothing is allocated by a length that isn't bounded.
         if raw_len > SEGMENT_RAW_LEN_MAX || members == 0 || (members as usize) > raw_len / FIXED_LEN
         {
             return Err(FormatError::damaged("a segment of the member index can't be as stated"));
         }
-        let frame = cursor.bytes(frame_len as usize)?;
-        *rest = cursor.rest();
-        Ok(Some(Self { raw_len, members, frame }))
+        if frame_len > store_len(raw_len) {
+            return Err(FormatError::damaged("a segment of the member index is impossibly long"));
+        }
+        Ok(Self { raw_len, frame_len, members })
     }
 }
 
@@ -383,7 +366,8 @@ mod tests {
     #[test]
     fn golden_bytes_of_a_frame() {
         let mut segments = Vec::new();
-        Segment { raw_len: 70, members: 1, frame: b"frame" }.encode(&mut segments);
+        SegmentPrefix { raw_len: 70, frame_len: 5, members: 1 }.encode(&mut segments);
+        segments.extend(b"frame");
         let encoded = Encoded::new(1, &segments).unwrap();
         let expected = [
             &[0x58, 0x2A, 0x4D, 0x18, 37, 0, 0, 0][..],
@@ -403,21 +387,42 @@ mod tests {
         let members = [sample(), link()];
         let bytes = encode(&members);
         assert_eq!(decode_members(&bytes, 2), Ok(members.to_vec()));
-        let mut segments = Vec::new();
-        let segment = Segment { raw_len: bytes.len(), members: 2, frame: &bytes };
-        segment.encode(&mut segments);
-        let encoded = Encoded::new(2, &segments).unwrap();
-        let mut rest = decode_frame(&encoded.frame, 2).unwrap();
-        assert_eq!(Segment::next(&mut rest), Ok(Some(segment)));
-        assert_eq!(Segment::next(&mut rest), Ok(None));
+        let prefix = SegmentPrefix { raw_len: bytes.len(), frame_len: bytes.len(), members: 2 };
+        let mut segment = Vec::new();
+        prefix.encode(&mut segment);
+        assert_eq!(segment.len(), SEGMENT_PREFIX_LEN);
+        assert_eq!(SegmentPrefix::decode(&segment), Ok(prefix));
+        let encoded = Encoded::new(2, &segment).unwrap();
+        let front = &encoded.frame[..PREFIX_LEN];
+        assert_eq!(check_front(front, encoded.frame.len() as u64, 2), Ok(()));
     }
 
     #[test]
-    fn f1_f3_every_truncation_and_every_flipped_bit_of_a_frame() {
+    fn f1_f3_every_truncation_and_every_flipped_bit_before_the_segments() {
         let encoded = Encoded::new(2, b"whatever stands here").unwrap();
-        every_truncation(&encoded.frame, |bytes| decode_frame(bytes, 2).is_err());
-        every_flipped_bit(&encoded.frame, |bytes| decode_frame(bytes, 2).is_err());
-        assert!(decode_frame(&encoded.frame, 3).is_err());
+        let (front, len) = (&encoded.frame[..PREFIX_LEN], encoded.frame.len() as u64);
+        every_truncation(front, |bytes| check_front(bytes, len, 2).is_err());
+        every_flipped_bit(front, |bytes| check_front(bytes, len, 2).is_err());
+        assert!(check_front(front, len, 3).is_err());
+        assert!(check_front(front, len + 1, 2).is_err());
+        let mut segment = Vec::new();
+        SegmentPrefix { raw_len: 70, frame_len: 5, members: 1 }.encode(&mut segment);
+        every_truncation(&segment, |bytes| SegmentPrefix::decode(bytes).is_err());
+    }
+
+    #[test]
+    fn f1_lengths_of_a_segment_that_are_impossible_are_refused() {
+        let sound = SegmentPrefix { raw_len: 70, frame_len: 5, members: 1 };
+        for wrong in [
+            SegmentPrefix { raw_len: SEGMENT_RAW_LEN_MAX + 1, ..sound },
+            SegmentPrefix { members: 0, ..sound },
+            SegmentPrefix { members: 2, ..sound },
+            SegmentPrefix { frame_len: store_len(70) + 1, ..sound },
+        ] {
+            let mut segment = Vec::new();
+            wrong.encode(&mut segment);
+            assert!(SegmentPrefix::decode(&segment).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -1,60 +1,80 @@
 //! The member index of an open container, where it has one.
 //!
-//! It is read whole in its encoded form and compared with its checksum; the members are decoded a
-//! segment at a time, and each is checked to lie behind the one before it and within the content,
-//! before it is given out (V1). What an index says of a member is a hint where to read: whoever
-//! restores one reads its header in the content as well.
-
-use std::path::PathBuf;
+//! It is compared with its checksum on opening, piece by piece; its members are then read and
+//! decoded a segment at a time, and each is checked to lie behind the one before it and within the
+//! content, before it is given out (V1). So an index takes the same memory however long it is. A
+//! file that changes between the two passes is found out by the checksum of the second. What an
+//! index says of a member is a hint where to read: whoever restores one reads its header in the
+//! content as well.
 
 use super::Container;
-use super::raw::named;
+use super::raw::Raw;
+use crate::checksum::{Whole, crc32c};
 use crate::codec::Decoder;
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::store_len;
-use crate::format::members::{Member, Order, Segment, decode_frame, decode_members};
-use crate::format::{Decoded, FormatError};
+use crate::error::Result;
+use crate::format::FormatError;
+use crate::format::members::{
+    Member, Order, PREFIX_LEN, SEGMENT_PREFIX_LEN, SUFFIX_LEN, SegmentPrefix, check_front,
+    decode_members,
+};
+
+/// Bytes read at once to compare the checksum.
+const PIECE_LEN: u64 = 256 << 10;
 
 /// A container's member index.
 #[derive(Debug)]
-pub struct MemberIndex {
-    frame: Vec<u8>,
-    count: u64,
-    content_size: u64,
-    offset: u64,
-    path: Option<PathBuf>,
+pub struct MemberIndex<'a> {
+    container: &'a Container,
+    /// Checksum of all before the segments.
+    front: Whole,
+    /// Checksum of all before itself.
+    checksum: u32,
 }
 
 impl Container {
-    /// The member index, if the content is an archive that was packed with one. Takes memory for
-    /// its encoded form, which the file's length bounds and so do 1 GiB.
+    /// The member index, if the content is an archive that was packed with one.
     ///
     /// # Errors
     /// `Damaged` where it doesn't match its checksum, `Input` where it can't be read.
-    pub fn members(&self) -> Result<Option<MemberIndex>> {
+    pub fn members(&self) -> Result<Option<MemberIndex<'_>>> {
         let (offset, len) = (self.tail().members_offset, self.tail().members_len);
         if len == 0 {
             return Ok(None);
         }
-        let frame = self.raw().read(offset, len)?;
-        let count = self.header().member_count;
-        let index = MemberIndex {
-            frame,
-            count,
-            content_size: self.header().content_size,
-            offset,
-            path: self.path().map(Into::into),
-        };
-        decode_frame(&index.frame, count).map_err(|error| index.damaged(error))?;
+        let raw = self.raw();
+        let damaged = |error| raw.refused(error, offset);
+        let front = raw.read(offset, PREFIX_LEN as u64)?;
+        check_front(&front, len, self.header().member_count).map_err(damaged)?;
+        let (_, payload) = front.split_at(8);
+        let mut sum = Whole::default();
+        sum.append(crc32c(payload), payload.len());
+        let (mut index, end) =
+            (MemberIndex { container: self, front: sum, checksum: 0 }, offset + len);
+        let mut at = index.first();
+        while at < index.end() {
+            let piece = raw.read(at, PIECE_LEN.min(index.end() - at))?;
+            sum.append(crc32c(&piece), piece.len());
+            at += piece.len() as u64;
+        }
+        let mut suffix = [0; SUFFIX_LEN];
+        raw.read_exact(end - SUFFIX_LEN as u64, &mut suffix)?;
+        index.checksum = u32::from_le_bytes(suffix);
+        if sum.value() != index.checksum {
+            return Err(damaged(mismatch()));
+        }
         Ok(Some(index))
     }
 }
 
-impl MemberIndex {
+fn mismatch() -> FormatError {
+    FormatError::damaged("the member index doesn't match its checksum")
+}
+
+impl MemberIndex<'_> {
     /// Number of members.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.count
+        self.container.header().member_count
     }
 
     /// The members, in the order of the content. After an error there is none.
@@ -66,28 +86,43 @@ impl MemberIndex {
         Ok(Members {
             index: self,
             decoder: Decoder::new()?,
-            // The checksum was compared on opening.
-            rest: decode_frame(&self.frame, self.count).map_err(|error| self.damaged(error))?,
+            at: self.first(),
+            sum: self.front,
+            frame: Vec::new(),
             raw: Vec::new(),
             decoded: Vec::new().into_iter(),
             seen: 0,
-            order: Order::new(self.content_size),
+            order: Order::new(self.container.header().content_size),
             ended: false,
         })
     }
 
-    fn damaged(&self, error: FormatError) -> Error {
-        let error = Error::new(ErrorKind::Damaged, error.message).offset(self.offset);
-        named(error, self.path.as_deref())
+    /// Where the first segment begins.
+    fn first(&self) -> u64 {
+        self.container.tail().members_offset + PREFIX_LEN as u64
+    }
+
+    /// Where the last segment ends.
+    fn end(&self) -> u64 {
+        let tail = self.container.tail();
+        tail.members_offset + tail.members_len - SUFFIX_LEN as u64
+    }
+
+    fn raw(&self) -> Raw<'_> {
+        self.container.raw()
     }
 }
 
 /// The members of an index; see [`MemberIndex::iter`].
 #[derive(Debug)]
 pub struct Members<'a> {
-    index: &'a MemberIndex,
+    index: &'a MemberIndex<'a>,
     decoder: Decoder,
-    rest: &'a [u8],
+    /// Where the next segment begins.
+    at: u64,
+    /// Checksum of all before it.
+    sum: Whole,
+    frame: Vec<u8>,
     raw: Vec<u8>,
     decoded: std::vec::IntoIter<Member>,
     seen: u64,
@@ -101,9 +136,12 @@ impl Members<'_> {
         if next.is_none() {
             next = self.segment()?.then(|| self.decoded.next()).flatten();
         }
-        let damaged = |error| self.index.damaged(error);
+        let damaged = |error| self.index.raw().refused(error, self.at);
         let Some(member) = next else {
-            if self.seen != self.index.count {
+            if self.sum.value() != self.index.checksum {
+                return Err(damaged(mismatch()));
+            }
+            if self.seen != self.index.count() {
                 let what = "the member index names another number of members than it states";
                 return Err(damaged(FormatError::damaged(what)));
             }
@@ -114,29 +152,34 @@ impl Members<'_> {
         Ok(Some(member))
     }
 
-    /// Decodes the next segment; `false` where there is none.
+    /// Reads and decodes the next segment; `false` where there is none.
     fn segment(&mut self) -> Result<bool> {
-        let damaged = |error| self.index.damaged(error);
-        let Some(segment) = next_segment(&mut self.rest).map_err(damaged)? else {
+        let (raw, at) = (self.index.raw(), self.at);
+        let damaged = |error| raw.refused(error, at);
+        let left = self.index.end() - at;
+        if left == 0 {
             return Ok(false);
-        };
-        self.raw.resize(segment.raw_len, 0);
-        self.decoder.decode(segment.frame, &mut self.raw).map_err(|_| {
+        }
+        let mut prefix = [0; SEGMENT_PREFIX_LEN];
+        let prefix_len = prefix.len().min(left as usize);
+        raw.read_exact(at, &mut prefix[..prefix_len])?;
+        let lens = SegmentPrefix::decode(&prefix[..prefix_len]).map_err(damaged)?;
+        let len = (SEGMENT_PREFIX_LEN + lens.frame_len) as u64;
+        if len > left {
+            return Err(damaged(FormatError::damaged("the member index is cut short")));
+        }
+        self.frame.resize(lens.frame_len, 0);
+        raw.read_exact(at + SEGMENT_PREFIX_LEN as u64, &mut self.frame)?;
+        self.sum.append(crc32c(&prefix), prefix.len());
+        self.sum.append(crc32c(&self.frame), self.frame.len());
+        self.at += len;
+        self.raw.resize(lens.raw_len, 0);
+        self.decoder.decode(&self.frame, &mut self.raw).map_err(|_| {
             damaged(FormatError::damaged("a segment of the member index can't be decoded"))
         })?;
-        let members = decode_members(&self.raw, segment.members).map_err(damaged)?;
+        let members = decode_members(&self.raw, lens.members).map_err(damaged)?;
         self.decoded = members.into_iter();
         Ok(true)
-    }
-}
-
-fn next_segment<'a>(rest: &mut &'a [u8]) -> Decoded<Option<Segment<'a>>> {
-    let segment = Segment::next(rest)?;
-    match segment {
-        Some(segment) if segment.frame.len() > store_len(segment.raw_len) => {
-            Err(FormatError::damaged("a segment of the member index is impossibly long"))
-        }
-        segment => Ok(segment),
     }
 }
 

@@ -52,13 +52,17 @@ use crate::planted::{self, Bug};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsDisk;
 
+/// The permission bits that new files don't get; all but the owner's where that is unknown.
+pub fn umask() -> u32 {
+    // umask(2) sets it too, which other threads would notice.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o077)
+}
+
 impl Disk for OsDisk {
     fn creation_mode(&self) -> u32 {
-        // umask(2) can only be read by setting it, which other threads would notice.
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-        let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
-        0o666 & !mask.unwrap_or(0o077)
+        0o666 & !umask()
     }
 
     fn run_id(&self) -> [u8; 16] {

@@ -189,7 +189,7 @@ fn is_member_index(window: &mut Window<'_>, tail: &Tail, header: &Header) -> Res
         return Ok(false);
     }
     let front = window.get(start, members::PREFIX_LEN)?;
-    if !members::is_front(front, tail.members_len, header.member_count) {
+    if members::check_front(front, tail.members_len, header.member_count).is_err() {
         return Ok(false);
     }
     // The checksum is of all but the frame's own prefix, and of itself.

@@ -221,5 +221,6 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
             "reopening_or_creating_begins_anew_only_where_nothing_is_lost",
         )],
     ),
+    ("LockedStrayRemoved", &[test("processes", "restoring", "what_a_killed_run_left_is_removed")]),
     ("PlaceUnchecked", &[unit("checksum::tests::k1_the_seed_stands_in_front")]),
 ];
