@@ -1,12 +1,16 @@
 //! zstd's flags mean here what they mean to zstd: both are run side by side on the same files, and
-//! have to leave the same names, the same content under them and on standard output, and the same
-//! exit code.
+//! have to leave the same names, the same content under them and on standard output, the same modes
+//! and times, and both succeed or fail.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
+use support::beside::{self, Layout, Left, Line, Node, difference};
 use support::{assert_same, binary, content, has_tool, names, run_with_input, skip, succeed};
 
 /// A folder with files to work on.
@@ -44,13 +48,13 @@ fn tool(links: &Path, name: &str) -> PathBuf {
 
 /// What a run left: its code, what it wrote to standard output, and every file.
 #[derive(PartialEq, Eq)]
-struct Left {
+struct Ended {
     code: Option<i32>,
     stdout: Vec<u8>,
     files: Vec<(String, Vec<u8>)>,
 }
 
-fn leave(program: &Path, args: &[&str], input: &[u8]) -> (Left, String) {
+fn leave(program: &Path, args: &[&str], input: &[u8]) -> (Ended, String) {
     let folder = folder();
     let mut command = Command::new(program);
     command.args(args).current_dir(folder.path());
@@ -63,7 +67,7 @@ fn leave(program: &Path, args: &[&str], input: &[u8]) -> (Left, String) {
         }
     }
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    (Left { code: output.status.code(), stdout: decoded(&output.stdout), files }, stderr)
+    (Ended { code: output.status.code(), stdout: decoded(&output.stdout), files }, stderr)
 }
 
 /// The content, where it is a Zstandard file; else the bytes.
@@ -80,135 +84,224 @@ fn check(zstd: &str, ours: &str, args: &[&str], input: &[u8]) {
     let what = format!("{ours} {args:?}: {said}\nwhere zstd says: {said_by_zstd}");
     assert_eq!(found.code, expected.code, "{what}");
     assert_same(&found.stdout, &expected.stdout, &what);
-    let listed = |left: &Left| left.files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let listed = |left: &Ended| left.files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(listed(&found), listed(&expected), "{what}");
     for ((name, found), (_, expected)) in found.files.iter().zip(&expected.files) {
         assert_same(found, expected, &format!("{name}: {what}"));
     }
 }
 
-fn check_all(table: &[&str]) {
-    for args in table {
-        let args: Vec<&str> = args.split(' ').filter(|arg| !arg.is_empty()).collect();
-        check("zstd", "ringzstd", &args, b"");
+/// Every line of the table, and combinations of what matters most: beside zstd itself.
+#[test]
+fn every_line_does_what_it_does_with_zstd() {
+    let layout = layout();
+    let links = tempfile::tempdir().unwrap();
+    let (zstd, ours) = (tool(links.path(), "zstd"), tool(links.path(), "ringzstd"));
+    let mut lines: Vec<String> = table().map(str::to_owned).collect();
+    lines.extend(combinations());
+    assert!(lines.len() >= 250, "{} lines", lines.len());
+    let reads = |line: &str| !line.split(' ').any(|word| PRINTS.contains(&word));
+    let failures = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    let lane = || {
+        while let Some(text) = lines.get(next.fetch_add(1, Relaxed)) {
+            let differs = text.strip_prefix("! ");
+            let line = Line::new(differs.unwrap_or(text));
+            let mut found = beside::run(&ours, &line, &layout);
+            let mut expected = match differs {
+                None => beside::run(&zstd, &line, &layout),
+                // Refused, and nothing done.
+                Some(_) => {
+                    Left { succeeded: false, ..beside::run(Path::new("true"), &line, &layout) }
+                }
+            };
+            assert!(!found.crashed, "{text}: {}", found.said);
+            if !reads(text) {
+                // What it says of itself differs.
+                (found.stdout, expected.stdout) = (Vec::new(), Vec::new());
+            }
+            if let Some(difference) = difference(&expected, &found) {
+                let (said, by_zstd) = (&found.said, &expected.said);
+                let failure = format!("{text}: {difference}\n  said: {said}\n  zstd: {by_zstd}");
+                failures.lock().unwrap().push(failure);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(lane);
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Lines at once: most of the time goes to syncing, which is waiting.
+const LANES: usize = 8;
+
+/// Flags by which a program tells of itself.
+const PRINTS: [&str; 8] = ["-h", "-H", "-hx", "--help", "--version", "-V", "-qV", "-qVx"];
+
+/// The lines of the table that this zstd can be asked for.
+fn table() -> impl Iterator<Item = &'static str> {
+    let version = zstd_version();
+    if version < (1, 5, 4) {
+        let (major, minor, patch) = version;
+        skip(
+            "zstd_flags",
+            &format!("zstd is {major}.{minor}.{patch}: --[no-]pass-through is newer"),
+        );
     }
+    include_str!("zstd_lines.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter(move |line| version >= (1, 5, 4) || !line.contains("pass-through"))
 }
 
-#[test]
-fn packing() {
-    check_all(&[
-        "a",
-        "a b",
-        "-3 a",
-        "-k a",
-        "--rm a",
-        "--rm a b",
-        "-19 a -o out",
-        "-o out a",
-        "-c a",
-        "-c a b",
-        "-T0 a",
-        "-T2 -5kq a",
-        "--ultra -22 a",
-        "-25 a",
-        "--fast a",
-        "--fast=3 a",
-        "--long a",
-        "--no-check a",
-        "--check a",
-        "--format=zstd a",
-        "--no-progress a",
-        "-- a",
-        "-9 -- a",
-        "-1 a -3 b",
-        "empty",
-        "a2.zst",
-        "-c --rm a",
-        "--rm -c a",
-        "--rm -k a",
-        "-zq a",
-        "--threads=2 a",
-        "--single-thread a",
-        "--sparse a",
-        "--output-dir-flat dir a",
-    ]);
+fn zstd_version() -> (u32, u32, u32) {
+    let said = String::from_utf8(succeed(Command::new("zstd").arg("-qV"))).unwrap();
+    let mut numbers = said.trim().split('.').map(|number| number.parse().unwrap());
+    let mut next = || numbers.next().unwrap();
+    (next(), next(), next())
 }
 
-#[test]
-fn unpacking() {
-    check_all(&[
-        "-d a2.zst",
-        "-d a2.zst b2.zst",
-        "-d --rm a2.zst",
-        "-dc a2.zst b2.zst",
-        "-dc a2.zst",
-        "-d t.tzst",
-        "-d a",
-        "-d plain",
-        "-d bad.zst",
-        "-d bad.zst a2.zst",
-        "-dc bad.zst",
-        "-dcf plain",
-        "-dcf bad.zst",
-        "-df bad.zst",
-        "-d empty",
-        "-d damaged.zst",
-        "-d -z a",
-        "-z -d a2.zst",
-        "--decompress a2.zst",
-        "--uncompress a2.zst",
-        "-d a2.zst -o a",
-        "-fd a2.zst -o a",
-        "-d a2.zst --output-dir-flat dir",
-        "--long=27 -d a2.zst",
-        "-M128MB -d a2.zst",
-        "--memory=128MB -d a2.zst",
-        "-d --no-sparse a2.zst",
-        "-d --rm damaged.zst",
-        "-d damaged.zst b2.zst",
-    ]);
+/// Each two of the flags that decide where the output goes, what is replaced and what is removed,
+/// with one file, several, a link and a stream.
+fn combinations() -> Vec<String> {
+    let flags = ["-q", "-f", "--rm", "-c", "-o out", "-o there"];
+    let packing = ["a", "a b", "there", "link", "<b", "missing", "hard -r single"];
+    let unpacking = ["a2.zst", "a2.zst b2.zst", "there.zst", "linkz", "<b2.zst", "bad.zst"];
+    let mut lines = Vec::new();
+    for (mode, inputs) in [("-z", &packing[..]), ("-d", &unpacking[..])] {
+        for input in inputs {
+            for (number, first) in flags.iter().enumerate() {
+                lines.push(format!("{mode} {first} {input}"));
+                for second in &flags[number + 1..] {
+                    lines.push(format!("{mode} {first} {second} {input}"));
+                }
+            }
+        }
+    }
+    lines.retain(|line| !differs_on_purpose(line));
+    lines
 }
 
-#[test]
-fn testing() {
-    check_all(&[
-        "-t a2.zst",
-        "-t a2.zst b2.zst",
-        "-t bad.zst",
-        "-t bad.zst a2.zst",
-        "-t a",
-        "-t damaged.zst",
-        "--test a2.zst",
-        "-t missing",
-        "-t missing a2.zst",
-    ]);
+/// Combinations that differ, for the reasons that the table gives: zstd removes what was there
+/// although it fails, and a link although the file stays.
+fn differs_on_purpose(line: &str) -> bool {
+    let has = |word: &str| line.split(' ').any(|found| found == word);
+    (has("-f") && has("there") && (has("missing") || has("bad.zst")))
+        || (has("--rm") && (has("link") || has("linkz")))
 }
 
+/// The folder that each line is run in.
+fn layout() -> Layout {
+    let (a, b, wide) = (content(3_000, 1), content(2_000, 2), content(300_000, 3));
+    let packed = |plain: &[u8]| zstd_file(plain, true);
+    let mut damaged = packed(&a);
+    *damaged.last_mut().unwrap() ^= 1;
+    let streamed = zstd_file(&a, false);
+    let ours = |plain: &[u8]| {
+        let mut command = support::ringpack(["pack", "-c", "-"]);
+        let output = run_with_input(&mut command, plain);
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let file = |content: &[u8]| Node::File(content.to_vec(), 0o644);
+    let of_mode = |content: &[u8], mode| Node::File(content.to_vec(), mode);
+    vec![
+        ("a", of_mode(&a, 0o640)),
+        ("b", of_mode(&b, 0o600)),
+        ("hard", Node::HardLink("a")),
+        ("empty", file(b"")),
+        ("empty.zst", file(b"")),
+        ("plain", file(b"text\n")),
+        ("bad.zst", file(b"text\n")),
+        ("names", file(b"a\nb\n")),
+        ("names-links", file(b"link\nb\n")),
+        ("names-none", file(b"missing\n")),
+        ("names-dirs", file(b"dir\na\n")),
+        ("yes", file(b"y\ny\n")),
+        ("no", file(b"n\n")),
+        ("there", file(b"new")),
+        ("there.zst", file(&packed(b"old"))),
+        ("a2.zst", of_mode(&packed(&a), 0o604)),
+        ("b2.zst", of_mode(&packed(&b), 0o640)),
+        ("t.tzst", file(&packed(&b))),
+        ("z.zst", file(&packed(&a))),
+        ("z.zstd", file(&packed(&b))),
+        ("other.ZST", file(&packed(&b))),
+        ("damaged.zst", file(&damaged)),
+        ("cut.zst", file(&streamed[..streamed.len() - 5])),
+        ("twice.zst", file(&[packed(&a), packed(&b)].concat())),
+        ("ours.zst", file(&ours(&a))),
+        ("packed.zst", file(&ours(&wide))),
+        ("wide.zst", file(&zstd_file(&wide, false))),
+        ("x.gz", file(b"gz")),
+        ("-dash", file(b"dash")),
+        ("-dash.zst", file(&packed(b"dash"))),
+        ("-", file(b"minus")),
+        (".zst", file(&packed(b"dot"))),
+        ("dir", Node::Directory(0o750)),
+        ("dir/x", file(&a)),
+        ("dir/y", of_mode(&b, 0o600)),
+        ("dir/packed.zst", file(&packed(&b))),
+        ("dir/sub", Node::Directory(0o700)),
+        ("dir/sub/z", file(b"zz")),
+        ("dir/sub/a", file(b"another")),
+        ("dir/link", Node::Symlink("y")),
+        ("dir/other", Node::Symlink("sub")),
+        ("emptydir", Node::Directory(0o755)),
+        ("single", Node::Directory(0o755)),
+        ("single/file", file(b"file")),
+        ("link", Node::Symlink("a")),
+        ("linkz", Node::Symlink("a2.zst")),
+        ("dangling", Node::Symlink("nowhere")),
+    ]
+}
+
+/// A file as zstd packs it, whose length it knows or not.
+fn zstd_file(plain: &[u8], sized: bool) -> Vec<u8> {
+    let mut command = Command::new("zstd");
+    if !sized {
+        return run_with_input(command.args(["-cq"]), plain).stdout;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), plain).unwrap();
+    succeed(command.args(["-cq", "file"]).current_dir(folder.path()))
+}
+
+/// What is accepted and changes nothing says so, unless little is to be said.
 #[test]
-fn what_is_named_and_what_is_taken() {
-    check_all(&[
-        "missing",
-        "missing a",
-        "a missing",
-        "link",
-        "-f link",
-        "link a",
-        "dir",
-        "-r dir",
-        "-rq dir a",
-        "-q a a",
-        "a b -o out",
-        "-f a b -o out",
-        "--filelist=names",
-        "--filelist names",
-        "-l",
-        "-l missing",
-        "-qq missing",
-        "-o",
-        "--frob a",
-        "-x a",
-        "--format=frob a",
-    ]);
+fn flags_without_effect_say_so() {
+    let links = tempfile::tempdir().unwrap();
+    let program = tool(links.path(), "ringzstd");
+    let layout: Layout = vec![("a", Node::File(b"text".to_vec(), 0o644))];
+    for flag in [
+        "--adapt",
+        "--adapt=min=1,max=5",
+        "--rsyncable",
+        "--zstd=strat=3",
+        "--long",
+        "--fast=4",
+        "--no-check",
+        "--no-content-size",
+        "--no-sparse",
+        "--no-compress-literals",
+        "--row-match-finder",
+        "--block-size=1M",
+        "-B1M",
+        "--target-compressed-block-size=2000",
+        "--trace=log",
+        "-p",
+    ] {
+        for (quiet, line) in [(false, format!("{flag} a")), (true, format!("-q {flag} a"))] {
+            let left = beside::run(&program, &Line::new(&line), &layout);
+            assert!(left.succeeded, "{line}: {}", left.said);
+            let speaks = left.said.contains("no effect") || left.said.contains("level 1 is used");
+            assert_eq!(speaks, !quiet, "{line}: {}", left.said);
+        }
+    }
 }
 
 /// What stands under the output's name stays, unless forced; nobody can be asked here.
@@ -226,22 +319,6 @@ fn what_is_there_is_kept() {
         let kept = fs::read(folder.path().join("a.zst")).unwrap() == b"in the way";
         assert_eq!(kept, !force, "{tool_name}");
     }
-}
-
-#[test]
-fn standard_input_and_output() {
-    let plain = content(40_000, 3);
-    let packed = run_with_input(Command::new("zstd").args(["-cq"]), &plain).stdout;
-    for args in [&[][..], &["-"], &["-c"], &["-19"], &["-", "-o", "out"], &["-o", "out"]] {
-        check("zstd", "ringzstd", args, &plain);
-    }
-    for args in [&["-d"][..], &["-dc"], &["-d", "-"], &["-t"], &["-d", "-o", "out"], &["-dcf"]] {
-        check("zstd", "ringzstd", args, &packed);
-        check("zstd", "ringzstd", args, b"");
-        check("zstd", "ringzstd", args, &packed[..packed.len() - 5]);
-    }
-    check("zstd", "ringzstd", &["-d"], &plain);
-    check("zstd", "ringzstd", &["-dcf"], &plain);
 }
 
 #[test]

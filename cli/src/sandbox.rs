@@ -80,7 +80,9 @@ impl Needs {
     /// Keeps what comes through a pipe in a file without a name; where the file system has none, in
     /// one whose name is gone at once.
     pub(crate) fn spools(&mut self) {
-        let folder = std::env::temp_dir();
+        let folders = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+        let there = folders.iter().find(|folder| folder.is_dir());
+        let folder = there.unwrap_or(&folders[0]).clone();
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
         let access = match rustix::fs::open(&folder, flags, Mode::RUSR | Mode::WUSR) {
             Ok(_) => make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile}),

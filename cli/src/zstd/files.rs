@@ -1,40 +1,59 @@
-//! Which files are meant: those named, listed, or in directories; not links, unless forced.
+//! Which files are meant: those named, listed, or in directories. Links that are named or found in
+//! a directory are left out unless forced; those in a list are taken.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{IsTerminal, stdin};
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ringpack::escape::shown;
 
-use super::flags::{Flags, Mode};
+use super::flags::{Flags, Mode, a_file};
 use crate::exit::{FAILURE, Failure};
 use crate::message;
 use crate::names;
 
+/// Names of files that are compressed already, by what they end with: those that zstd passes over.
+const COMPRESSED: [&str; 9] =
+    [".zst", ".tzst", ".gz", ".tgz", ".lzma", ".xz", ".txz", ".lz4", ".tlz4"];
+
 /// The files, standard input where none is named. What isn't taken is said, and leaves its mark on
 /// the code, where zstd does so.
 pub(super) fn chosen(flags: &mut Flags, code: &mut u8) -> Result<Vec<PathBuf>, Failure> {
-    let mut named = std::mem::take(&mut flags.files);
-    for list in &flags.lists {
-        let name = shown(list);
-        let text = fs::read(list).map_err(|error| Failure::Other(format!("{name}: {error}")))?;
-        let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        named.extend(lines.map(|line| PathBuf::from(std::ffi::OsString::from_vec(line.to_vec()))));
+    let named = std::mem::take(&mut flags.files);
+    let count = named.len();
+    let mut paths: Vec<PathBuf> =
+        named.into_iter().filter(|path| !is_link_left_out(path, flags)).collect();
+    if paths.is_empty() && count > 0 {
+        *code = FAILURE;
+        return Ok(paths);
     }
-    if named.is_empty() && flags.lists.is_empty() {
-        named.push("-".into());
+    for list in &flags.lists {
+        paths.extend(listed(list)?);
+    }
+    if paths.is_empty() {
+        if flags.mode == Mode::List {
+            return Err(Failure::Usage("-l needs a file: a pipe isn't listed".to_owned()));
+        }
+        paths.push("-".into());
     }
     let mut files = Vec::new();
-    let count = named.len();
-    for path in named {
-        take(path, flags, &mut files, code);
+    for path in paths {
+        if path.is_dir() && flags.recursive {
+            descend(&path, &mut Vec::new(), flags, &mut files, code);
+        } else {
+            take(path, flags, &mut files, code);
+        }
     }
-    if files.is_empty() && count > 0 && !flags.recursive {
-        *code = FAILURE;
+    if flags.mode == Mode::Compress && flags.exclude_compressed {
+        files.retain(|path| !is_compressed(path));
     }
     let reads_stdin = files.iter().any(|path| names::is_standard_stream(path));
+    if reads_stdin && flags.mode == Mode::List {
+        return Err(Failure::Usage("-l needs files: a pipe isn't listed".to_owned()));
+    }
     if reads_stdin && stdin().is_terminal() && !flags.force {
         let what = "standard input is a terminal: name a file, or read it with -f";
         return Err(Failure::Usage(what.to_owned()));
@@ -42,40 +61,72 @@ pub(super) fn chosen(flags: &mut Flags, code: &mut u8) -> Result<Vec<PathBuf>, F
     Ok(files)
 }
 
-fn take(path: PathBuf, flags: &Flags, files: &mut Vec<PathBuf>, code: &mut u8) {
-    if names::is_standard_stream(&path) {
-        files.push(path);
-        return;
+/// The names in a list, one a line.
+fn listed(list: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |why: String| Failure::Other(format!("{}: {why}", shown(list)));
+    if !fs::metadata(list).map_err(|error| failed(error.to_string()))?.is_file() {
+        return Err(failed("is no regular file, so no list of names".to_owned()));
     }
-    let name = shown(&path).to_string();
-    let found = fs::symlink_metadata(&path).map(|found| found.file_type());
-    match found {
-        Ok(found) if found.is_symlink() && !flags.force && flags.mode != Mode::List => {
-            let leads_to_pipe = fs::metadata(&path).is_ok_and(|found| found.file_type().is_fifo());
-            if leads_to_pipe {
-                files.push(path);
-            } else {
-                message::warning(&format!("{name} is a symbolic link, ignored without -f"));
-            }
-        }
-        Ok(_) if path.is_dir() && flags.recursive => descend(&path, files, code),
-        Ok(_) if path.is_dir() => {
-            message::error(&format!("{name} is a directory, ignored without -r"));
-            *code = FAILURE;
-        }
+    let text = fs::read(list).map_err(|error| failed(error.to_string()))?;
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let names: Vec<PathBuf> =
+        lines.map(|line| a_file(&OsString::from_vec(line.to_vec()))).collect();
+    if names.is_empty() {
+        return Err(failed("lists no names".to_owned()));
+    }
+    Ok(names)
+}
+
+fn is_link_left_out(path: &Path, flags: &Flags) -> bool {
+    let is_link = !flags.force
+        && !names::is_standard_stream(path)
+        && path.is_symlink()
+        && !fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    if is_link {
+        message::warning(&format!("{}: is a symbolic link, ignored without -f", shown(path)));
+    }
+    is_link
+}
+
+/// Takes a file if it is of a kind that is read.
+fn take(path: PathBuf, flags: &Flags, files: &mut Vec<PathBuf>, code: &mut u8) {
+    let found = fs::metadata(&path).map(|found| found.file_type());
+    let ignored = match found {
+        _ if names::is_standard_stream(&path) => None,
+        Ok(found) if found.is_dir() => Some("is a directory, ignored without -r"),
         Ok(found) if found.is_block_device() && !flags.force => {
-            message::error(&format!("{name} is a block device, ignored without -f"));
-            *code = FAILURE;
+            Some("is a block device, ignored without -f")
+        }
+        Ok(found) if found.is_char_device() || found.is_socket() => {
+            Some("is no regular file, ignored")
         }
         // What isn't there is found out when it is opened.
-        _ => files.push(path),
+        _ => None,
+    };
+    match ignored {
+        None => files.push(path),
+        Some(why) => {
+            message::error(&format!("{}: {why}", shown(&path)));
+            *code = FAILURE;
+        }
     }
 }
 
-/// The regular files in a directory and those below it, by name.
-fn descend(folder: &Path, files: &mut Vec<PathBuf>, code: &mut u8) {
-    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-    let mut entries = match entries {
+/// Takes the files in a directory and those below it, by name. `above` are the directories that it
+/// is in, so that links don't lead in circles.
+fn descend(
+    folder: &Path,
+    above: &mut Vec<(u64, u64)>,
+    flags: &Flags,
+    files: &mut Vec<PathBuf>,
+    code: &mut u8,
+) {
+    let identity = fs::metadata(folder).map(|found| (found.dev(), found.ino()));
+    let entries = identity.and_then(|identity| {
+        let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+        Ok((identity, entries))
+    });
+    let (identity, mut entries) = match entries {
         Ok(entries) => entries,
         Err(error) => {
             message::error(&format!("{}: {error}", shown(folder)));
@@ -83,13 +134,25 @@ fn descend(folder: &Path, files: &mut Vec<PathBuf>, code: &mut u8) {
             return;
         }
     };
+    if above.contains(&identity) {
+        return;
+    }
+    above.push(identity);
     entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => descend(&entry.path(), files, code),
-            Ok(kind) if kind.is_file() => files.push(entry.path()),
-            // A link or a device that nobody named.
-            _ => {}
+    for path in entries.iter().map(fs::DirEntry::path) {
+        if is_link_left_out(&path, flags) {
+            continue;
+        }
+        if path.is_dir() {
+            descend(&path, above, flags, files, code);
+        } else {
+            take(path, flags, files, code);
         }
     }
+    above.pop();
+}
+
+fn is_compressed(path: &Path) -> bool {
+    let name = path.as_os_str().as_bytes();
+    COMPRESSED.iter().any(|suffix| name.len() > suffix.len() && name.ends_with(suffix.as_bytes()))
 }

@@ -10,22 +10,27 @@
 //! Each file becomes the arguments of a subcommand, which does the work. The exit code is zstd's: 0
 //! or 1, and 128 and more by signals.
 
+mod asking;
 mod files;
 mod flags;
 mod joined;
 mod list;
+mod mirror;
+mod numbers;
 mod translate;
+mod tuning;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::commands::{Paths, are_apart};
 use crate::exit::{FAILURE, Failure};
 use crate::message;
 use crate::signals::Signals;
 
-use flags::{Flags, Mode};
+use flags::{Flags, Mode, Output};
 
 /// Asked for by name or by flags.
 #[derive(Debug)]
@@ -49,17 +54,20 @@ FILE is packed to FILE.zst and FILE.zst unpacked to FILE; either stays.
   -t, --test          check every frame      -l, --list         frames, sizes, ratio (-lv: more)
   -1 ... -19          level [default: 3]     --ultra            allow -20, -21, -22
   -o FILE             write to FILE          -c, --stdout       write to standard output
-  --output-dir-flat DIR  write into DIR      -f, --force        replace; also terminals, links
+  --output-dir-flat DIR    write into DIR    --output-dir-mirror DIR  the same, with directories
   -k, --keep          keep FILE [default]    --rm               remove FILE afterwards
-  -T N, --threads=N   threads; 0 is one a core [default]
+  -f, --force         replace; also terminals, links, block devices
+  -T N, --threads=N   threads; 0 is one per core [default]
   -r                  what is in directories too; --filelist=LIST: names, one a line
+  --exclude-compressed     pass over FILEs that are compressed already, by their names
+  --stream-size=N     standard input has N bytes, or it is an error
   -q, -v              say less, say more     -h, -V             this, and the version
-  --long[=N], -M SIZE, --memory=SIZE         window that others' frames may have when unpacking;
-                      packing finds repeats within a chunk, whatever --long says
+  --long[=N], -M SIZE, --memory=SIZE         window that a frame may have when unpacking
+  --[no-]pass-through      copy what is no Zstandard file [default: with -c and -f]
 
-Files are published whole and durable or not at all. --fast is level 1. --[no-]check, --[no-]sparse,
---[no-]progress, --[no-]asyncio, --adapt, --rsyncable and the like are accepted and change nothing:
-checksums are always there, zeros become holes. Dictionaries, benchmarks, training, --patch-from and
+ZSTD_CLEVEL and ZSTD_NBTHREADS are the defaults of level and threads. Files are published whole and
+durable or not at all. Flags that have no effect here say so, unless -q is given: --fast, --adapt,
+--rsyncable, --zstd=..., --no-check and others. Dictionaries, benchmarks, training, --patch-from and
 other formats aren't offered. The exit code is 0, or 1 where anything failed.
 ";
 
@@ -76,7 +84,8 @@ pub(crate) fn invoked(args: impl Iterator<Item = OsString>) -> Option<Invocation
         b"unringzstd" => flags.mode = Mode::Decompress,
         b"ringzstdcat" => {
             flags.mode = Mode::Decompress;
-            (flags.stdout, flags.force, flags.pass_through) = (true, true, Some(true));
+            (flags.output, flags.force) = (Some(Output::Stdout), true);
+            flags.pass_through = Some(true);
         }
         _ => {
             let first = args.first()?.as_bytes();
@@ -94,9 +103,10 @@ impl Invocation {
     pub(crate) fn run(self, signals: &Signals) -> ExitCode {
         let Self { mut flags, args } = self;
         if let Err(what) = flags.read(args.into_iter()) {
-            message::error(&format!("{what}; -h lists what is"));
+            message::error(&format!("{what}; -h lists the flags"));
             return ExitCode::from(FAILURE);
         }
+        flags.read_environment(|name| std::env::var_os(name));
         for note in flags.notes.iter().filter(|_| flags.quiet == 0) {
             message::warning(note);
         }
@@ -112,15 +122,23 @@ fn run(flags: &mut Flags, signals: &Signals) -> Result<u8, Failure> {
             let version = concat!("ringpack ", env!("CARGO_PKG_VERSION"), "\n");
             return crate::commands::print(version).map(|_| 0);
         }
-        Mode::List if flags.files.is_empty() && flags.lists.is_empty() => {
-            return Err(Failure::Usage("-l needs a file: a pipe isn't listed".to_owned()));
-        }
-        _ => {}
+        Mode::Compress => translate::check_long(flags)?,
+        Mode::Decompress | Mode::Test => drop(translate::window_bytes(flags)?),
+        Mode::List => {}
     }
     let mut code = 0;
     let files = files::chosen(flags, &mut code)?;
     if files.is_empty() {
         return Ok(code);
+    }
+    let is_joined = match flags.mode {
+        Mode::Compress => flags.output.is_some(),
+        Mode::Decompress => flags.output_file().is_some(),
+        _ => false,
+    };
+    let is_joined = is_joined && files.len() > 1;
+    if !is_joined && matches!(flags.mode, Mode::Compress | Mode::Decompress) {
+        prepare(&files, flags)?;
     }
     if flags.mode != Mode::Compress {
         translate::needs(&files, flags).enter();
@@ -128,15 +146,11 @@ fn run(flags: &mut Flags, signals: &Signals) -> Result<u8, Failure> {
     if flags.mode == Mode::List {
         return list::list(&files, flags.verbose > 0, signals, code);
     }
-    if flags.mode == Mode::Compress && files.len() > 1 && (flags.stdout || flags.output.is_some()) {
-        return joined::pack(&files, flags, signals).map(|failed| code.max(failed));
-    }
-    if files.len() > 1 && flags.output.is_some() {
-        let what = "several files can't be unpacked into one: -c writes them one after the other";
-        return Err(Failure::Usage(what.to_owned()));
+    if is_joined {
+        return joined::join(&files, flags, signals).map(|failed| code.max(failed));
     }
     for lot in translate::lots(&files, flags) {
-        if let Err(failure) = translate::lot(lot, flags, signals) {
+        if let Err(failure) = translate::lot(lot, &files, flags, signals) {
             code = code.max(as_zstd(&failure, signals));
             if signals.cancel().is_cancelled() {
                 break;
@@ -144,6 +158,23 @@ fn run(flags: &mut Flags, signals: &Signals) -> Result<u8, Failure> {
         }
     }
     Ok(code)
+}
+
+/// Refuses outputs of which one would be lost, and makes the directories that they go into.
+fn prepare(files: &[PathBuf], flags: &Flags) -> Result<(), Failure> {
+    let output = |file: &PathBuf| match translate::goes_to_stdout(file, flags) {
+        true => None,
+        // What has no output is told when it is unpacked.
+        false => translate::target(file, flags).ok(),
+    };
+    let jobs: Vec<Paths> = files.iter().map(|file| (file.clone(), output(file))).collect();
+    are_apart(&jobs, flags.force)?;
+    if let (Some(root), None) = (&flags.mirror, &flags.output) {
+        for file in jobs.iter().filter_map(|(file, output)| output.as_ref().map(|_| file)) {
+            mirror::make(file, root)?;
+        }
+    }
+    Ok(())
 }
 
 /// Says why; the code is 1, or a signal's.
