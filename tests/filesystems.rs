@@ -477,6 +477,69 @@ fn too_few_descriptors_are_an_error() {
     }
 }
 
+/// Limits on memory and on the stack by which zstd can work: fewer buffers and threads will do.
+#[test]
+fn little_memory_is_worked_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = noise(12 << 20);
+    fs::write(folder.path().join("in"), &plain).unwrap();
+    // Of address space or data in KiB; those that zstd fails with prove nothing.
+    for limit in ["-v 300000", "-v 150000", "-v 80000", "-d 50000", "-s 64"] {
+        let limited = |line: &str| {
+            let script = format!("ulimit {limit}; exec {line}");
+            let mut command = Command::new("bash");
+            command.args(["-c", &script]).env("RINGPACK", binary()).current_dir(folder.path());
+            run(command.stdin(Stdio::null()))
+        };
+        assert!(limited("zstd -qf in -o by-zstd").status.success(), "zstd, {limit}");
+        for line in ["pack -f in -o out", "unpack -f out -o back", "verify --decode out"] {
+            let output = limited(&format!("\"$RINGPACK\" {line}"));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{limit}: {line}: {}: {stderr}", output.status);
+        }
+        assert!(fs::read(folder.path().join("back")).unwrap() == plain, "{limit}");
+    }
+    // Too little is an error, and leaves nothing.
+    let script = "ulimit -v 40000; exec \"$RINGPACK\" pack in -o none";
+    let mut command = Command::new("bash");
+    command.args(["-c", script]).env("RINGPACK", binary()).current_dir(folder.path());
+    fail(&mut command, 8);
+    assert_eq!(names(folder.path()), ["back", "by-zstd", "in", "out"]);
+}
+
+/// Without `/proc` the umask is that of the process, and what it was started to ignore is ignored;
+/// without a directory for scratch files, streams are written all the same.
+#[test]
+fn neither_proc_nor_scratch_directory_is_needed() {
+    let test = "neither_proc_nor_scratch_directory_is_needed";
+    let folder = tempfile::tempdir().unwrap();
+    let plain = content(300_000, 4);
+    fs::write(folder.path().join("in"), &plain).unwrap();
+    let script = |script: &str| {
+        let mut command = Command::new("bash");
+        command.args(["-ec", script]).env("RINGPACK", binary()).env("TMPDIR", "/nonexistent");
+        command.current_dir(folder.path()).stdin(Stdio::null());
+        succeed(&mut command)
+    };
+    for line in ["pack -c in", "pack -c - <in"] {
+        let piped = format!("set -o pipefail; \"$RINGPACK\" {line} | zstd -dcq | cmp - in");
+        script(&piped);
+        script("set -o pipefail; zstd -cq <in | \"$RINGPACK\" unpack -c - | cmp - in");
+    }
+    if !is_root() || !has_tool("unshare") {
+        return skip(test, "needs root and unshare (util-linux) to hide /proc");
+    }
+    let hidden = "mount -t tmpfs none /proc; trap '' HUP; umask 027; mkfifo feed;
+        \"$RINGPACK\" pack - -o out <feed & exec 3>feed; cat in >&3;
+        until [ -e out.ringpack-partial ]; do :; done; kill -HUP $!; exec 3>&-; wait $!;
+        zstd -dcq out | cmp - in";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "bash", "-ec", hidden]).env("RINGPACK", binary());
+    succeed(command.current_dir(folder.path()).stdin(Stdio::null()));
+    let mode = fs::metadata(folder.path().join("out")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}
+
 /// As seccomp, a container or an old kernel refuses it: the call fails before it is made.
 #[test]
 fn io_uring_is_refused() {

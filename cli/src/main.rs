@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod exit;
+mod inherited;
 mod job;
 mod json;
 mod log;
@@ -26,9 +27,12 @@ mod zstd;
 
 use std::process::ExitCode;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 fn main() -> ExitCode {
     let as_zstd = zstd::invoked(std::env::args_os());
-    let args = as_zstd.is_none().then(|| args::parse(std::env::args_os()));
+    let parse = || args::parse(std::env::args_os());
+    let args = as_zstd.is_none().then(|| on_a_large_stack(parse));
     let runs_a_program = matches!(&args, Some(Ok(args)) if args.command.runs_a_program());
     if !runs_a_program {
         // Before any other thread is started: they inherit it.
@@ -41,10 +45,30 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::FAILURE);
         }
     };
-    if let Some(invocation) = as_zstd {
-        return invocation.run(&signals);
+    on_a_large_stack(move || match (as_zstd, args) {
+        (Some(invocation), _) => invocation.run(&signals),
+        (None, args) => run(args.expect("parsed, unless zstd's flags were given"), &signals),
+    })
+}
+
+/// Stack that the program may need, in bytes: most of it is for reading arguments.
+const STACK_BYTES: u64 = 1 << 20;
+
+/// Runs it, on a thread of its own where the first one's stack is limited (`ulimit -s`).
+fn on_a_large_stack<T: Send + 'static>(program: impl FnOnce() -> T + Send + 'static) -> T {
+    let limit = getrlimit(Resource::RLIMIT_STACK).map_or(u64::MAX, |(soft, _)| soft);
+    if limit >= STACK_BYTES {
+        return program();
     }
-    let args = match args.expect("parsed, unless zstd's flags were given") {
+    // The standard library gives it 2 MiB, whatever the limit is.
+    match std::thread::spawn(program).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn run(args: Result<args::Args, clap::Error>, signals: &signals::Signals) -> ExitCode {
+    let args = match args {
         Ok(args) => args,
         Err(error) => {
             let error = args::shown(error);
@@ -55,14 +79,27 @@ fn main() -> ExitCode {
                 message::speak(message::Form::Json);
                 let text = error.render().to_string();
                 message::json(&message::Failed::other("usage", text.trim_end(), Some(code)));
+            } else if code == 0 {
+                return print(&error, signals);
             } else {
                 let _ = error.print();
             }
             return ExitCode::from(code);
         }
     };
-    match commands::run(args, &signals) {
+    let code = match commands::run(args, signals) {
         Ok(code) => code,
-        Err(failure) => failure.report(&signals),
-    }
+        Err(failure) => failure.report(signals),
+    };
+    // A program that reads the messages was told less than what happened.
+    let Some(error) = streams::lost_message() else { return code };
+    message::line(&format!("ringpack: {error}"));
+    if code == ExitCode::SUCCESS { ExitCode::from(exit::code(error.kind())) } else { code }
+}
+
+/// Prints what was asked for in the place of a command: help, or the version.
+fn print(asked: &clap::Error, signals: &signals::Signals) -> ExitCode {
+    let text = asked.render();
+    let text = if streams::is_coloured() { text.ansi().to_string() } else { text.to_string() };
+    commands::print(&text).unwrap_or_else(|failure| failure.report(signals))
 }

@@ -173,6 +173,11 @@ impl Error {
         self
     }
 
+    /// Whether it is for want of memory.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        self.0.source.as_ref().is_some_and(|source| source.kind() == io::ErrorKind::OutOfMemory)
+    }
+
     /// Names the chunk.
     #[must_use]
     pub fn sequence(mut self, sequence: u64) -> Self {

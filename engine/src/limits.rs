@@ -54,6 +54,10 @@ pub const BUFFERS_PER_SIDE_MIN: usize = 2;
 /// Most buffers a side: past this depth no device measured got faster.
 pub const BUFFERS_PER_SIDE_MAX: usize = 16;
 
+/// Memory that is left free for a core's codec, in bytes: what level 3 takes for a chunk of 1 MiB,
+/// three times over.
+pub const CODEC_BYTES: usize = 12 << 20;
+
 /// Most worker threads one job may have.
 pub const CORES_MAX: usize = 1024;
 

@@ -89,6 +89,10 @@ pub enum Bug {
     PanicPassedOn,
     /// What another process is restoring is removed as if a killed one had left it.
     LockedStrayRemoved,
+    /// Two inputs of a command may become one output, and the second replaces the first.
+    OutputsMayClash,
+    /// A standard stream that was closed is taken for what the runtime opened in its place.
+    ClosedStreamsTrusted,
 }
 
 /// Whether the bug is planted.

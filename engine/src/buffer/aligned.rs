@@ -46,15 +46,22 @@ impl AlignedMemory {
     /// Where `len` passes `isize::MAX`: no length from a file reaches this unchecked.
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
-        let len = len.max(1).next_multiple_of(ALIGN);
+        Self::try_zeroed(len).unwrap_or_else(|| handle_alloc_error(layout(on_grid(len))))
+    }
+
+    /// The same, or `None` where there is no memory for it.
+    ///
+    /// # Panics
+    /// As [`Self::zeroed`].
+    #[must_use]
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        let len = on_grid(len);
         // Miri knows no advice to the kernel.
         let mapped = if len >= HUGE && !cfg!(miri) { map(len) } else { None };
-        mapped.unwrap_or_else(|| {
-            let layout = layout(len);
+        mapped.or_else(|| {
             // SAFETY: A1: the layout has a length of at least ALIGN, so it isn't zero.
-            let start = unsafe { alloc_zeroed(layout) };
-            let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-            Self { start, len, mapping: None }
+            let start = NonNull::new(unsafe { alloc_zeroed(layout(len)) })?;
+            Some(Self { start, len, mapping: None })
         })
     }
 
@@ -73,6 +80,10 @@ impl AlignedMemory {
     pub fn address(&self) -> NonNull<u8> {
         self.start
     }
+}
+
+fn on_grid(len: usize) -> usize {
+    len.max(1).next_multiple_of(ALIGN)
 }
 
 fn layout(len: usize) -> Layout {

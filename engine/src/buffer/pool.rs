@@ -54,6 +54,17 @@ impl Pool {
         Self { free }
     }
 
+    /// The same, or `None` where there is no memory for all of them.
+    #[must_use]
+    pub fn try_new(count: usize, len: usize, first_id: u16) -> Option<Self> {
+        let buffer = |i| {
+            let memory = AlignedMemory::try_zeroed(len)?;
+            Some(Buffer { memory, id: first_id + i })
+        };
+        let free = (0..count as u16).rev().map(buffer).collect::<Option<Vec<_>>>()?;
+        Some(Self { free })
+    }
+
     /// Lends a buffer, or none where all are lent. The last one given back goes out first: it is
     /// the one most likely still in the cache. It holds what its last use left in it; see
     /// [`AlignedMemory::poison`].

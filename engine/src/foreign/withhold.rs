@@ -82,10 +82,18 @@ struct Spool {
 
 impl Spool {
     fn new(disk: &dyn Disk) -> Result<Self> {
-        let folder = std::env::temp_dir();
-        let made = disk.directory(&folder).and_then(|folder| folder.scratch());
-        let file = made.map_err(|error| hinted(error).at(folder))?;
-        Ok(Self { file, len: 0 })
+        // TMPDIR may name what isn't there.
+        let folders = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+        let mut failed = None;
+        for folder in folders {
+            match disk.directory(&folder).and_then(|folder| folder.scratch()) {
+                Ok(file) => return Ok(Self { file, len: 0 }),
+                Err(error) => {
+                    failed.get_or_insert_with(|| hinted(error).at(folder));
+                }
+            }
+        }
+        Err(failed.expect("a directory was tried"))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {

@@ -47,18 +47,16 @@ impl Job<'_> {
     }
 
     fn write_stream(&self, pipe: &PipeEnd) -> Result<PackReport> {
-        let temp_dir = std::env::temp_dir();
-        let scratch = self.disk.directory(&temp_dir).map_err(|error| {
-            Error::from_io(ErrorKind::Output, "cannot open the directory for scratch files", error)
-                .at(&temp_dir)
-                .hint("set TMPDIR to one that exists")
-        })?;
         let event = Arc::clone(self.shared.event());
         let mut writer = OrderedWriter::new(pipe, &event);
         let recipe = self.recipe()?;
         let header = recipe.open_header(State::Streamed, Default::default());
         writer.write(&header.encode(Subtype::Header))?;
-        let spool = Spool::new(scratch, self.options.blake3, self.options.spool_memory);
+        // A few bytes a chunk, which fit into memory where there is no directory for more.
+        let spool = match self.disk.directory(&std::env::temp_dir()) {
+            Ok(scratch) => Spool::new(scratch, self.options.blake3, self.options.spool_memory),
+            Err(_) => Spool::in_memory(self.options.blake3),
+        };
         let work = self.work(Known::nothing(recipe.geometry, spool), true);
         let mut progress = Progress::behind(&Checkpoint::start());
         let (content_size, run) = self.run(&work, self.input_files(), &mut |event: Event| {

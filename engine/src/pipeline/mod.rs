@@ -13,13 +13,14 @@
 
 mod channel;
 mod shared;
+mod starting;
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::buffer::Pool;
+use crate::buffer::{AlignedMemory, Pool};
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::CORES_MAX;
+use crate::limits::{BUFFERS_PER_SIDE_MIN, CODEC_BYTES, CORES_MAX};
 use crate::planted::{self, Bug};
 use crate::ring::iowq::RingThreads;
 use crate::ring::system::{self, Allowance};
@@ -29,6 +30,7 @@ use crate::trace;
 use crate::worker::{Task, Turn, Worker};
 
 use channel::drain;
+use starting::Starting;
 
 pub use channel::{Channel, Coordinator};
 pub use shared::Shared;
@@ -201,11 +203,13 @@ impl Crew<'_> {
             let mut report = noted();
             report.io_workers_max = report.io_workers_max.max(count);
         };
+        let starting = Starting::new(threads);
         match self.schedule {
             Schedule::Threads(cores) => std::thread::scope(|scope| {
                 let mut threads = Vec::with_capacity(cores.len());
                 for (number, &core) in cores.iter().enumerate() {
                     let (make_task, noted, rings) = (&make_task, &noted, &rings);
+                    let starting = &starting;
                     let work = move || {
                         let _guard = self.shared.guard();
                         let _within = self.shared.context().enter();
@@ -215,6 +219,9 @@ impl Crew<'_> {
                         // Buffers are filled with pages and pinned here, which takes a while: no
                         // worker waits for another.
                         let started = self.start(make_task());
+                        if starting.is_done_without(&started) {
+                            return;
+                        }
                         let result = started.and_then(|(mut worker, refused)| {
                             let tier = worker.backend().tier();
                             if tier.kind == BackendKind::Uring {
@@ -275,10 +282,7 @@ impl Crew<'_> {
 
     /// A worker, and what it was refused.
     fn start<T: Task>(&self, task: T) -> Result<(Worker<T>, Option<String>)> {
-        let (input_count, input_len) = self.inputs;
-        let (output_count, output_len) = self.outputs;
-        let inputs = Pool::new(input_count, input_len, 0);
-        let outputs = Pool::new(output_count, output_len, input_count as u16);
+        let (inputs, outputs) = self.pools()?;
         let (backend, refused) = {
             let mut buffers: Vec<_> = inputs.iter().chain(outputs.iter()).collect();
             buffers.sort_by_key(|buffer| buffer.id());
@@ -286,6 +290,26 @@ impl Crew<'_> {
         };
         let worker = Worker::new(task, backend, inputs, outputs, self.shared.progress());
         Ok((worker, refused))
+    }
+
+    /// The buffers of a worker: fewer than are wanted where memory is limited (`ulimit -v`), as
+    /// long as each side has one to work on and one in flight. What the codec takes is left free.
+    fn pools(&self) -> Result<(Pool, Pool)> {
+        let ((input_count, input_len), (output_count, output_len)) = (self.inputs, self.outputs);
+        let wanted = input_count.max(output_count);
+        for most in (BUFFERS_PER_SIDE_MIN.min(wanted)..=wanted).rev() {
+            let inputs = Pool::try_new(input_count.min(most), input_len, 0);
+            let first_output = input_count.min(most) as u16;
+            let outputs = Pool::try_new(output_count.min(most), output_len, first_output);
+            if let (Some(inputs), Some(outputs)) = (inputs, outputs)
+                && AlignedMemory::try_zeroed(CODEC_BYTES).is_some()
+            {
+                return Ok((inputs, outputs));
+            }
+        }
+        let error = std::io::ErrorKind::OutOfMemory.into();
+        Err(Error::from_io(ErrorKind::Output, "cannot get memory for buffers", error)
+            .hint("raise the limit (ulimit -v), or use fewer --threads or a shorter --chunk-size"))
     }
 
     /// The backend that is wanted, or else one that is to be had, and what was refused.

@@ -23,7 +23,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
-use nix::sys::stat::Mode;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, Whence, linkat, lseek, unlinkat};
 
 use super::file::{Attributes, Directory, Disk, File, FileKind, Guard, Replace, Status};
@@ -57,7 +58,8 @@ pub fn umask() -> u32 {
     // umask(2) sets it too, which other threads would notice.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o077)
+    let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
+    mask.or_else(umask_of_a_thread).unwrap_or(0o077)
 }
 
 impl Disk for OsDisk {
@@ -106,6 +108,15 @@ impl Disk for OsDisk {
             BackendKind::Sim => Err(io::ErrorKind::Unsupported.into()),
         }
     }
+}
+
+/// The umask, read without /proc: by a thread that shares it with no other, and so may set it.
+fn umask_of_a_thread() -> Option<u32> {
+    let read = || {
+        unshare(CloneFlags::CLONE_FS).ok()?;
+        Some(umask(Mode::empty()).bits())
+    };
+    std::thread::Builder::new().spawn(read).ok()?.join().ok()?
 }
 
 /// An open file.
