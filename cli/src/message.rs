@@ -4,7 +4,7 @@
 //! Programs get theirs on standard output, or on standard error where standard output carries what
 //! was asked for. docs/JSON.md has every message.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, stderr};
 use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
@@ -13,6 +13,7 @@ use ringpack::escape::tamed;
 use serde::Serialize;
 
 use crate::progress;
+use crate::streams::{self, write_waiting};
 
 /// Who is spoken to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,7 +88,7 @@ pub(crate) fn json(message: &impl Serialize) {
     let Ok(text) = crate::json::text(message) else { return };
     match form() {
         Form::Json => {
-            let _ = progress::apart(|| stdout().write_all(format!("{text}\n").as_bytes()));
+            progress::apart(|| streams::tell(&format!("{text}\n")));
         }
         _ => line(&text),
     }
@@ -95,7 +96,7 @@ pub(crate) fn json(message: &impl Serialize) {
 
 /// A line on standard error, whole.
 pub(crate) fn line(text: &str) {
-    let _ = progress::apart(|| stderr().write_all(format!("{text}\n").as_bytes()));
+    let _ = progress::apart(|| write_waiting(stderr(), format!("{text}\n").as_bytes()));
 }
 
 /// What another program says, as it is; between programs' objects, as one of them.
@@ -104,7 +105,7 @@ pub(crate) fn pass_on(bytes: &[u8]) {
         let message = &*String::from_utf8_lossy(bytes);
         return json(&Passed { message_type: "producer", message });
     }
-    let _ = progress::apart(|| stderr().write_all(bytes));
+    let _ = progress::apart(|| write_waiting(stderr(), bytes));
 }
 
 /// Whether a person is watching.

@@ -24,6 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use ringpack::Cancel;
 
+use crate::inherited::is_ignored;
 use crate::progress;
 
 /// How long after the first another signal says that somebody means it.
@@ -51,10 +52,9 @@ impl Signals {
     /// Starts watching. To be called before any other thread is started: they inherit the mask.
     pub(crate) fn watch() -> io::Result<Self> {
         let mut stopping = SigSet::empty();
-        let ignored = ignored();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1] {
             // Ignored from the start, as under nohup, stays ignored; a blocked signal would come.
-            if ignored & (1 << (signal as i32 - 1)) == 0 {
+            if !is_ignored(signal) {
                 stopping.add(signal);
             }
         }
@@ -149,12 +149,4 @@ fn say_last(text: &str) {
     if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
         let _ = nix::unistd::write(stderr.as_fd(), text.as_bytes());
     }
-}
-
-/// The signals that the process was started to ignore, a bit each from the lowest, as the kernel
-/// says.
-fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -1,7 +1,7 @@
 //! `ringpack clean`.
 
 use std::fs::File;
-use std::io::{self, Write as _, stdout};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ use crate::exit::{FAILURE, Failure};
 use crate::message;
 use crate::remedy::remedied;
 use crate::size::human;
+use crate::streams;
 use crate::tree::strays::{self, Kinds, sweep};
 
 /// What was cleaned, for programs. Sizes are in bytes.
@@ -130,7 +131,7 @@ fn say(left: &Told) -> bool {
         None => String::new(),
     };
     let line = format!("{what}: {} ({size}{resumable})\n", shown(&left.path));
-    // What was done stays done, though nobody reads of it.
-    let _ = stdout().write_all(line.as_bytes());
+    // The others are cleaned all the same, and the code tells that this wasn't reported.
+    streams::tell(&line);
     true
 }

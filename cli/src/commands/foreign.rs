@@ -1,16 +1,17 @@
 //! Zstandard files that others wrote: what the commands do where an input is no container.
 
 use std::fs;
-use std::io::{Seek, stdin};
-use std::os::fd::AsFd;
+use std::io::Seek;
 use std::path::{Path, PathBuf};
 
 use ringpack::escape::shown;
 use ringpack::foreign::{
     ForeignOptions, ForeignReport, Input, Listing, Output, WINDOW_BYTES_DEFAULT,
 };
+use ringpack::format::header::CodecKind;
+use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
-use ringpack::{Cancel, ErrorKind, foreign};
+use ringpack::{Cancel, Error, ErrorKind, foreign};
 
 use super::report::{How, note, part, sized, warn};
 use super::unpack::Unpacked;
@@ -21,7 +22,7 @@ use crate::job::Job;
 use crate::message;
 use crate::names;
 use crate::size::human;
-use crate::streams::duplicate;
+use crate::streams::{STANDARD_INPUT, standard_input};
 
 impl args::Foreign {
     /// Options of the engine, with so many threads.
@@ -30,6 +31,28 @@ impl args::Foreign {
         let window_bytes_max = self.memory.unwrap_or(long);
         ForeignOptions { threads, window_bytes_max, ..ForeignOptions::default() }
     }
+}
+
+/// Refuses a container whose chunks need a larger window than was granted, as any other frame is.
+pub(super) fn check_window(path: &Path, args: &args::Foreign) -> Result<(), Failure> {
+    let limit = args.options(None).window_bytes_max;
+    if limit >= WINDOW_BYTES_DEFAULT {
+        // No chunk is longer.
+        return Ok(());
+    }
+    let container = match Container::open(&OsDisk, path, false) {
+        // What is wrong with it is told when it is read.
+        Err(_) => return Ok(()),
+        Ok(container) => container,
+    };
+    let header = container.header();
+    let window = header.chunk_len().min(header.content_size);
+    if window <= limit || header.codec == CodecKind::Store {
+        return Ok(());
+    }
+    let what = format!("its chunks need a window of {window} bytes, where {limit} are allowed");
+    let hint = format!("allow it with --memory={window}");
+    Err(Error::new(ErrorKind::Unsupported, what).at(path).hint(hint).into())
 }
 
 /// Whether another program may have written what the engine refuses as a container.
@@ -43,7 +66,7 @@ pub(super) fn seekable(input: &Path) -> Option<PathBuf> {
     if !names::is_standard_stream(input) {
         return (!is_stream(input)).then(|| input.to_owned());
     }
-    let mut file = duplicate(stdin().as_fd()).ok()?;
+    let mut file = standard_input().ok()?;
     let is_file = file.metadata().is_ok_and(|found| found.is_file());
     let path = Path::new("/dev/stdin");
     let opens = is_file && file.stream_position().is_ok_and(|at| at == 0) && {
@@ -66,7 +89,7 @@ pub(crate) fn is_stream(input: &Path) -> bool {
 /// The input as the engine takes it.
 pub(super) fn input(path: &Path) -> Result<Input, Failure> {
     if names::is_standard_stream(path) {
-        return Ok(Input::Stream(duplicate(stdin().as_fd())?, "standard input".to_owned()));
+        return Ok(Input::Stream(standard_input()?, STANDARD_INPUT.to_owned()));
     }
     Ok(Input::Path(path.to_owned()))
 }

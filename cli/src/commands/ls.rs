@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{BufWriter, Write, stdout};
+use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ use super::archive::each_member;
 use crate::args;
 use crate::exit::Failure;
 use crate::message;
-use crate::streams::{refuse_stdin, unwritable};
+use crate::streams::{Text, refuse_stdin, unwritable};
 use crate::tree::select::Patterns;
 use crate::tree::when;
 
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &args::Ls, cancel: &Cancel) -> Result<ExitCode, Failure>
     let patterns = Patterns::new(&args.patterns).map_err(Failure::Usage)?;
     refuse_stdin(&args.input)?;
     let container = Container::open(&OsDisk, &args.input, false)?;
-    let mut out = BufWriter::new(stdout());
+    let mut out = BufWriter::new(Text::new()?);
     let mut matched = vec![false; patterns.len()];
     each_member(&container, args.quiet, cancel, &mut |member| {
         let meaning = patterns.meaning(&member.path);

@@ -1,5 +1,6 @@
 //! The subcommands, and what runs around each: whom it speaks to, logs, metrics.
 
+mod apart;
 mod archive;
 mod bench;
 mod cat;
@@ -26,6 +27,8 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use apart::are_one_place;
+pub(crate) use apart::{Paths, are_apart, refuse_as_input};
 pub(crate) use foreign::is_stream;
 pub(crate) use report::print;
 
@@ -33,17 +36,24 @@ use ringpack::escape::shown;
 
 use crate::args::{Args, Command, Talk};
 use crate::exit::Failure;
+use crate::inherited::Stream;
 use crate::job::Jobs;
 use crate::log;
 use crate::message::{self, Form};
 use crate::metrics;
 use crate::remedy;
 use crate::signals::Signals;
+use crate::streams::refuse_closed;
 
 /// Runs the command.
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
     let cancel = signals.cancel();
-    message::speak(form(&args.command));
+    let form = form(&args.command);
+    message::speak(form);
+    if form == Form::Json {
+        // Before any work is done whose report could reach nobody.
+        refuse_closed(Stream::Output)?;
+    }
     let talk = talk(&args.command);
     log::start(talk.map_or(0, |talk| talk.verbose))?;
     if let Some(option) = output_option(&args.command) {
@@ -53,19 +63,19 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Pack(args) => {
             let run = |jobs: &Jobs| pack::run(args, signals, jobs);
-            accompany("pack", || pack::output_path(args), &args.talk, signals, run)
+            accompany("pack", || pack::paths(args), &args.talk, signals, run)
         }
         Command::Resume(args) => {
             let run = |jobs: &Jobs| resume::run(args, signals, jobs);
-            accompany("resume", || args.target.clone(), &args.talk, signals, run)
+            accompany("resume", || vec![args.target.clone()], &args.talk, signals, run)
         }
         Command::Unpack(args) => {
             let run = |jobs: &Jobs| unpack::run(args, signals, jobs);
-            accompany("unpack", || args.inputs[0].clone(), &args.talk, signals, run)
+            accompany("unpack", || unpack::paths(args), &args.talk, signals, run)
         }
         Command::Verify(args) => {
             let run = |jobs: &Jobs| verify::run(args, cancel, jobs);
-            accompany("verify", || args.inputs[0].clone(), &args.talk, signals, run)
+            accompany("verify", || args.inputs.clone(), &args.talk, signals, run)
         }
         Command::Salvage(args) => salvage::run(args, cancel),
         Command::Cat(args) => cat::run(args, cancel),
@@ -120,11 +130,11 @@ fn form(command: &Command) -> Form {
     }
 }
 
-/// Runs a command whose jobs are watched, and writes the metrics of them, however they end; `path`
-/// is what they are about if none was begun.
+/// Runs a command whose jobs are watched, and writes the metrics of them, however they end; `paths`
+/// are what they read and write, and the first is what they are about if none was begun.
 fn accompany(
     command: &'static str,
-    path: impl FnOnce() -> PathBuf,
+    paths: impl FnOnce() -> Vec<PathBuf>,
     talk: &Talk,
     signals: &Signals,
     run: impl FnOnce(&Jobs) -> Result<ExitCode, Failure>,
@@ -133,15 +143,15 @@ fn accompany(
     let Some(file) = &talk.metrics_file else {
         return run(&jobs);
     };
-    let path = path();
-    if std::path::absolute(file).ok() == std::path::absolute(&path).ok() {
+    let paths = paths();
+    if paths.iter().any(|path| are_one_place(file, path)) {
         let what = "the metrics would take the place of what they are about";
         return Err(Failure::Usage(format!("{}: {what}: name another file", shown(file))));
     }
     metrics::check(file)?;
     let result = run(&jobs);
     let code = result.as_ref().map_or_else(|failure| failure.code(signals), |_| 0);
-    if let Err(error) = metrics::write(file, &jobs.end(code, &path)) {
+    if let Err(error) = metrics::write(file, &jobs.end(code, &paths[0])) {
         // What was done is done: its code says so. That nothing is heard of it is heard of.
         message::warning(&format!("the metrics are missing: {error}"));
     }

@@ -1,30 +1,32 @@
 //! `ringpack pack`.
 
 use std::ffi::OsString;
-use std::io::stdin;
-use std::os::fd::AsFd;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::PoisonError;
 
 use ringpack::commit::Target;
+use ringpack::escape::shown;
 use ringpack::format::header::PlacementKind;
 use ringpack::pack::{Input, Output, PackOptions, pack};
 use ringpack::ring::file::Replace;
 use ringpack::ring::os::OsDisk;
 
+use super::apart::{Paths, are_apart};
 use super::compare_tree::Run;
 use super::pack_tree::{self, Tree, Warnings};
 use super::removal::{check_removable, remove_source};
 use super::report::{note_packed, warn};
-use super::several::{Several, are_apart};
+use super::several::Several;
 use crate::args;
 use crate::exit::Failure;
 use crate::job::{Job, Jobs, STANDARD_OUTPUT, Share};
 use crate::names;
 use crate::producer::Producer;
 use crate::signals::Signals;
-use crate::streams::{duplicate, standard_output};
+use crate::streams::{self, STANDARD_INPUT, standard_input, standard_output};
 
 /// Whether a container goes to standard output.
 pub(crate) fn is_to_stdout(args: &args::Pack) -> bool {
@@ -34,18 +36,26 @@ pub(crate) fn is_to_stdout(args: &args::Pack) -> bool {
 }
 
 fn goes_to_stdout(args: &args::Pack, is_stream: bool) -> bool {
-    args.stdout || args.output.as_deref().map_or(is_stream, names::is_standard_stream)
+    args.stdout || args.output.as_deref().map_or(is_stream, names::is_standard_output)
 }
 
-/// What is written first: a file, or standard output.
-pub(crate) fn output_path(args: &args::Pack) -> PathBuf {
-    if is_to_stdout(args) {
-        return STANDARD_OUTPUT.into();
+/// What is written, a file or standard output, and what is read.
+pub(crate) fn paths(args: &args::Pack) -> Vec<PathBuf> {
+    let inputs = if args.guards.from_command { &args.inputs[..1] } else { &args.inputs[..] };
+    let outputs = inputs.iter().map(|input| written(args, input));
+    let outputs = outputs.map(|output| output.unwrap_or_else(|| STANDARD_OUTPUT.into()));
+    let inputs = inputs.iter().filter(|_| !args.guards.from_command).cloned();
+    outputs.chain(inputs).collect()
+}
+
+/// The file that an input becomes, unless the container goes to standard output.
+fn written(args: &args::Pack, input: &Path) -> Option<PathBuf> {
+    if goes_to_stdout(args, args.guards.from_command || names::is_standard_stream(input)) {
+        return None;
     }
-    let input = &args.inputs[0];
     // What can't be found out is told when it is packed.
     let beside = || Origin::of(input).map_or_else(|_| names::packed(input), |from| from.output());
-    args.output.clone().unwrap_or_else(beside)
+    Some(args.output.clone().unwrap_or_else(beside))
 }
 
 pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<ExitCode, Failure> {
@@ -64,12 +74,15 @@ pub(crate) fn run(args: &args::Pack, signals: &Signals, jobs: &Jobs) -> Result<E
     }
     if args.rm {
         // Before anything is done.
-        check_removable(&args.inputs, to_stdout)?;
+        let is_stream = args.output.as_deref().is_some_and(streams::is_in_order);
+        check_removable(&args.inputs, to_stdout || is_stream)?;
     }
+    let written: Vec<Paths> =
+        args.inputs.iter().map(|input| (input.clone(), written(args, input))).collect();
     let several = Several {
         inputs: &args.inputs,
         output: args.output.as_deref(),
-        are_apart: are_apart(&args.inputs, names::packed),
+        are_apart: are_apart(&written, args.force)?,
         threads: args.io.threads(),
     };
     several.each(signals, jobs, |input, share| {
@@ -113,6 +126,25 @@ impl<'a> Origin<'a> {
     }
 }
 
+impl Origin<'_> {
+    /// Refuses to write beside a device where that would be into `/dev`: it is kept in memory.
+    fn check_place(&self, target: &Path) -> Result<(), Failure> {
+        let Self::Path(input) = self else { return Ok(()) };
+        let is_device = fs::metadata(input).is_ok_and(|found| {
+            found.file_type().is_block_device() || found.file_type().is_char_device()
+        });
+        let folder = target.parent().and_then(|folder| fs::canonicalize(folder).ok());
+        if is_device && folder.is_some_and(|folder| folder.starts_with("/dev")) {
+            let (input, target) = (shown(*input), shown(target));
+            let what = "holds devices and is kept in memory: name the output with --output (-o)";
+            return Err(Failure::Usage(format!(
+                "{input}: {target} would be in /dev, which {what}"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// One container to be.
 struct One<'a> {
     from: Origin<'a>,
@@ -126,22 +158,34 @@ struct One<'a> {
 impl One<'_> {
     fn pack(&self, jobs: &Jobs) -> Result<(), Failure> {
         let to_stdout = goes_to_stdout(self.args, self.from.is_stream());
+        let named = self.args.output.as_deref().filter(|_| !to_stdout);
+        let is_pipe = to_stdout || named.is_some_and(streams::is_in_order);
         if self.args.check {
-            self.refuse_unchecked(to_stdout)?;
+            self.refuse_unchecked(is_pipe)?;
         }
-        if to_stdout && self.args.resume {
+        if self.args.resume && is_pipe {
             let what = "--resume needs an output file: there is nothing to go on with in a pipe";
             return Err(Failure::Usage(what.to_owned()));
         }
-        let (output, target) = if to_stdout {
-            (Output::Stream(standard_output(self.args.force)?), PathBuf::from(STANDARD_OUTPUT))
-        } else {
-            let target = self.args.output.clone().unwrap_or_else(|| self.from.output());
-            if let Origin::Tree(tree) = &self.from {
-                tree.check_output(&target)?;
+        let (output, target) = match (to_stdout, named) {
+            (true, _) => {
+                let output = standard_output(self.args.force)?;
+                (Output::Stream(output), PathBuf::from(STANDARD_OUTPUT))
             }
-            (Output::Path(target.clone()), target)
+            (false, None) => {
+                let target = self.from.output();
+                self.from.check_place(&target)?;
+                (Output::Path(target.clone()), target)
+            }
+            (false, Some(target)) => {
+                let stream = streams::in_order(target, self.args.force, self.signals.cancel())?;
+                let output = stream.map_or_else(|| Output::Path(target.to_owned()), Output::Stream);
+                (output, target.to_owned())
+            }
         };
+        if let (Origin::Tree(tree), Output::Path(target)) = (&self.from, &output) {
+            tree.check_output(target)?;
+        }
         let mut job = jobs.begin(&target, self.share);
         let result = self.pack_into(output, &target, &mut job);
         job.note_result(&result, self.signals);
@@ -149,11 +193,9 @@ impl One<'_> {
     }
 
     /// Refuses `--check` of what can't be read a second time, before a command is started.
-    fn refuse_unchecked(&self, to_stdout: bool) -> Result<(), Failure> {
+    fn refuse_unchecked(&self, is_pipe: bool) -> Result<(), Failure> {
         let what = match &self.from {
-            _ if to_stdout => {
-                "--check needs an output file: what went to a pipe can't be read back"
-            }
+            _ if is_pipe => "--check needs an output file: what went to a pipe can't be read back",
             Origin::Stdin => {
                 "--check reads the input a second time, and standard input can't be: name a file"
             }
@@ -214,8 +256,8 @@ impl One<'_> {
                 (producer.start()?, Warnings::default())
             }
             _ => {
-                let stream = duplicate(stdin().as_fd())?;
-                (Input::Stream(stream, "standard input".to_owned()), Warnings::default())
+                let stream = standard_input()?;
+                (Input::Stream(stream, STANDARD_INPUT.to_owned()), Warnings::default())
             }
         };
         let packed = pack(&OsDisk, input, output, &options, signals.cancel());

@@ -1,6 +1,6 @@
 //! What commands came to: lines for people, objects for programs.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ use crate::exit::Failure;
 use crate::job::{Course, Job};
 use crate::message;
 use crate::size::human;
-use crate::streams::unwritable;
+use crate::streams::{Text, unwritable};
 
 /// What packing came to, for programs. Sizes are in bytes.
 #[derive(Serialize)]
@@ -121,7 +121,7 @@ pub(super) fn note_packed(
 
 /// Writes a report to standard output.
 pub(crate) fn print(text: &str) -> Result<ExitCode, Failure> {
-    stdout().write_all(text.as_bytes()).map_err(unwritable)?;
+    Text::new()?.write_all(text.as_bytes()).map_err(unwritable)?;
     Ok(ExitCode::SUCCESS)
 }
 

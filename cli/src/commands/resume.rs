@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, stdin};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,7 +19,7 @@ use crate::message;
 use crate::names;
 use crate::producer::Producer;
 use crate::signals::Signals;
-use crate::streams::duplicate;
+use crate::streams::{self, STANDARD_INPUT};
 
 pub(crate) fn run(
     args: &args::Resume,
@@ -44,7 +43,7 @@ pub(crate) fn run(
         ..ResumeOptions::default()
     };
     // Taken beforehand: what the journal says decides whether it is read.
-    let mut standard_input = Some(duplicate(stdin().as_fd())?);
+    let mut standard_input = Some(streams::standard_input());
     let mut name = String::new();
     let mut from_stdin = false;
     let mut input = |open: &Open| {
@@ -55,7 +54,7 @@ pub(crate) fn run(
             _ => {
                 from_stdin = true;
                 let file = standard_input.take().expect("the input is asked for once");
-                Input::Stream(file, "standard input".to_owned())
+                Input::Stream(file?, STANDARD_INPUT.to_owned())
             }
         };
         if let Input::Path(path) = &input

@@ -4,7 +4,6 @@
 //! durable, which is waiting: many of them run side by side, more than there are cores, so that the
 //! file system commits what several wait for at once.
 
-use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,7 +49,7 @@ impl Several<'_> {
         if let [input] = self.inputs {
             return one(input, Share::All).map(|()| ExitCode::SUCCESS);
         }
-        if self.output.is_some_and(|output| !names::is_standard_stream(output)) {
+        if self.output.is_some_and(|output| !names::is_standard_output(output)) {
             let what = "several inputs can't have one output: leave --output (-o) out, and each \
                         has its own";
             return Err(Failure::Usage(what.to_owned()));
@@ -121,55 +120,8 @@ impl Several<'_> {
     }
 }
 
-/// Whether no input is named twice, or is what another becomes: then their order counts.
-pub(crate) fn are_apart(inputs: &[PathBuf], output: impl Fn(&Path) -> PathBuf) -> bool {
-    let mut names = HashSet::new();
-    let mut folders = HashMap::new();
-    let mut is_new = |path: &Path| names.insert(place(path, &mut folders));
-    inputs.iter().all(|input| is_new(input)) && inputs.iter().all(|input| is_new(&output(input)))
-}
-
-/// The name by which a path is told from all others, however its directory is spelled. What the
-/// directories are is kept in `folders`.
-fn place(path: &Path, folders: &mut HashMap<PathBuf, PathBuf>) -> PathBuf {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return path.to_owned();
-    };
-    let real = folders.entry(folder.to_owned()).or_insert_with(|| {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned())
-    });
-    real.join(name)
-}
-
 /// Whether it is one of those that run side by side.
 fn is_small(input: &Path) -> bool {
     let found = (!names::is_standard_stream(input)).then(|| fs::metadata(input));
     found.is_some_and(|it| it.is_ok_and(|it| it.is_file() && it.len() <= SMALL_BYTES))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_named_twice_or_becomes_another_is_not_apart() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |path: &str| folder.path().join(path);
-        fs::create_dir(at("d")).unwrap();
-        std::os::unix::fs::symlink("d", at("l")).unwrap();
-        for (paths, apart) in [
-            (["d/a", "d/b"], true),
-            (["d/a", "a"], true),
-            (["d/a", "d/a"], false),
-            (["d/a", "d/./a"], false),
-            (["d/a", "l/a"], false),
-            (["d/a", "l/../d/a"], false),
-            (["d/a", "l/a.zst"], false),
-        ] {
-            assert_eq!(are_apart(&paths.map(at), names::packed), apart, "{paths:?}");
-        }
-        let here: [PathBuf; 2] = ["a".into(), "./a".into()];
-        assert!(!are_apart(&here, names::packed));
-    }
 }

@@ -1,6 +1,6 @@
 //! `ringpack unpack`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ringpack::Cancel;
@@ -11,10 +11,11 @@ use ringpack::ring::os::OsDisk;
 use ringpack::unpack::{Output, UnpackOptions, UnpackReport, unpack};
 use serde::Serialize;
 
+use super::apart::{Paths, are_apart};
 use super::extract;
 use super::removal::{check_removable, remove_source};
 use super::report::{How, how, note, warn, way};
-use super::several::{Several, are_apart};
+use super::several::Several;
 use crate::args::{self, Talk};
 use crate::exit::Failure;
 use crate::job::{Course, Job, Jobs, STANDARD_OUTPUT, Share};
@@ -22,7 +23,7 @@ use crate::message;
 use crate::names;
 use crate::signals::Signals;
 use crate::size::human;
-use crate::streams::{duplicate, standard_output};
+use crate::streams::{self, duplicate, standard_output};
 
 /// What unpacking came to, for programs. Sizes are in bytes.
 #[derive(Serialize)]
@@ -48,7 +49,21 @@ pub(crate) fn is_to_stdout(args: &args::Unpack) -> bool {
 
 fn goes_to_stdout(input: &Path, args: &args::Unpack) -> bool {
     let from_stdin = names::is_standard_stream(input);
-    args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_stream)
+    args.stdout || args.output.as_deref().map_or(from_stdin, names::is_standard_output)
+}
+
+/// The file that the content of an input goes to, if it goes to one.
+fn written(input: &Path, args: &args::Unpack) -> Option<PathBuf> {
+    if args.tree.is_wanted() || goes_to_stdout(input, args) {
+        return None;
+    }
+    args.output.clone().or_else(|| names::unpacked(input))
+}
+
+/// What is read, and what is written.
+pub(crate) fn paths(args: &args::Unpack) -> Vec<PathBuf> {
+    let outputs = args.inputs.iter().filter_map(|input| written(input, args));
+    args.inputs.iter().cloned().chain(outputs).collect()
 }
 
 pub(crate) fn run(
@@ -63,15 +78,16 @@ pub(crate) fn run(
     }
     let to_stdout = is_to_stdout(args);
     if args.rm {
-        check_removable(&args.inputs, to_stdout)?;
+        let is_stream = args.output.as_deref().is_some_and(streams::is_in_order);
+        check_removable(&args.inputs, to_stdout || is_stream)?;
     }
+    let written: Vec<Paths> =
+        args.inputs.iter().map(|input| (input.clone(), written(input, args))).collect();
     let several = Several {
         inputs: &args.inputs,
         // Into one directory, any number of archives may go.
         output: args.output.as_deref().filter(|_| !args.tree.is_wanted()),
-        are_apart: !args.tree.is_wanted()
-            && !to_stdout
-            && are_apart(&args.inputs, |input| names::unpacked(input).unwrap_or_default()),
+        are_apart: are_apart(&written, args.force)? && !args.tree.is_wanted() && !to_stdout,
         threads: args.io.threads(),
     };
     several.each(signals, jobs, |input, share| {
@@ -95,15 +111,18 @@ fn one(
     let (output, output_name) = if goes_to_stdout(input, args) {
         (Output::Stream(standard_output(args.force)?), STANDARD_OUTPUT.to_owned())
     } else {
-        let path = args.output.clone().or_else(|| names::unpacked(input));
-        let path = path.ok_or_else(|| {
+        let path = written(input, args).ok_or_else(|| {
             let name = shown(input);
             Failure::Usage(format!(
                 "{name}: doesn't end in .zst, so name the output with --output (-o) or use -c"
             ))
         })?;
         let name = path.to_string_lossy().into_owned();
-        (Output::Path(path), name)
+        let stream = match &args.output {
+            Some(path) => streams::in_order(path, args.force, cancel)?,
+            None => None,
+        };
+        (stream.map_or(Output::Path(path), Output::Stream), name)
     };
     let source = restore(input, output, &output_name, args, cancel, job, share)?;
     if args.rm {
@@ -125,6 +144,7 @@ fn restore(
     let name = input.to_string_lossy().into_owned();
     let (from, to) = match super::foreign::seekable(input) {
         Some(path) => {
+            super::foreign::check_window(&path, &args.foreign)?;
             let options = UnpackOptions {
                 replace: args.force,
                 io: args.io.mode_of(share),

@@ -174,6 +174,9 @@ fn check(input: &Path, args: &args::Verify, cancel: &Cancel, job: &mut Job) -> R
         progress: job.progress(),
     };
     let seekable = foreign::seekable(input);
+    if let (Some(path), true) = (&seekable, args.decode) {
+        foreign::check_window(path, &args.foreign)?;
+    }
     let report = match &seekable {
         Some(path) => match verify(&OsDisk, path, &options, cancel) {
             Err(error) if foreign::may_be(&error) && tree.is_some() => {

@@ -222,5 +222,17 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
         )],
     ),
     ("LockedStrayRemoved", &[test("processes", "restoring", "what_a_killed_run_left_is_removed")]),
+    (
+        "OutputsMayClash",
+        &[test(
+            "processes",
+            "outputs",
+            "oc1_two_inputs_with_one_output_are_refused_before_anything_is_done",
+        )],
+    ),
+    (
+        "ClosedStreamsTrusted",
+        &[test("processes", "streams", "cs1_closed_streams_are_neither_read_nor_written")],
+    ),
     ("PlaceUnchecked", &[unit("checksum::tests::k1_the_seed_stands_in_front")]),
 ];
