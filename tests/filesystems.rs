@@ -484,7 +484,7 @@ fn little_memory_is_worked_with() {
     let plain = noise(12 << 20);
     fs::write(folder.path().join("in"), &plain).unwrap();
     // Of address space or data in KiB; those that zstd fails with prove nothing.
-    for limit in ["-v 300000", "-v 150000", "-v 80000", "-d 50000", "-s 64"] {
+    for limit in ["-v 300000", "-v 150000", "-v 80000", "-d 80000", "-s 64"] {
         let limited = |line: &str| {
             let script = format!("ulimit {limit}; exec {line}");
             let mut command = Command::new("bash");
