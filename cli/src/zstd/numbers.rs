@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use ringpack::escape::shown;
+
 /// The number that `bytes` start with, 0 where they start with none, and what follows it.
 pub(super) fn leading(bytes: &[u8], max: u64) -> Result<(u64, &[u8]), String> {
     let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -31,7 +33,7 @@ pub(super) fn leading(bytes: &[u8], max: u64) -> Result<(u64, &[u8]), String> {
 pub(super) fn whole(text: &OsStr, max: u64) -> Result<u64, String> {
     match leading(text.as_bytes(), max)? {
         (number, []) => Ok(number),
-        _ => Err(format!("{} is no number, with K or M behind it or without", text.display())),
+        _ => Err(format!("{} is no number, with K or M behind it or without", shown(text))),
     }
 }
 

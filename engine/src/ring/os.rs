@@ -112,10 +112,7 @@ impl Disk for OsDisk {
 
 /// The umask, read without /proc: by a thread that shares it with no other, and so may set it.
 fn umask_of_a_thread() -> Option<u32> {
-    let read = || {
-        unshare(CloneFlags::CLONE_FS).ok()?;
-        Some(umask(Mode::empty()).bits())
-    };
+    let read = || unshare(CloneFlags::CLONE_FS).ok().map(|()| umask(Mode::empty()).bits());
     std::thread::Builder::new().spawn(read).ok()?.join().ok()?
 }
 
