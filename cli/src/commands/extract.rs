@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use ringpack::escape::shown;
 use ringpack::members::MemberKind;
 use ringpack::read::{Container, MemberIndex};
-use ringpack::ring::os::{OsDisk, umask};
+use ringpack::ring::os::OsDisk;
+use ringpack::ring::system::umask;
 use ringpack::{Cancel, Error, ErrorKind, Progress, Result};
 
 use super::archive::{Listing, compare, each_member, go_on, reader};
@@ -46,7 +47,7 @@ pub(super) fn run(
         owners: args.tree.same_owner,
         permissions: args.tree.same_permissions,
         devices: args.tree.devices,
-        umask: umask(),
+        umask: umask().unwrap_or(0o077),
     };
     let mut all_matched = true;
     let mut continued = LeftOut::default();

@@ -23,12 +23,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::Mode;
 use nix::unistd::{LinkatFlags, UnlinkatFlags, Whence, linkat, lseek, unlinkat};
 
 use super::file::{Attributes, Directory, Disk, File, FileKind, Guard, Replace, Status};
 use super::pwrite::Pwrite;
+use super::system;
 use super::uring::Uring;
 use super::writeback::settled;
 use super::{Backend, BackendConfig, BackendKind};
@@ -53,18 +53,9 @@ use crate::planted::{self, Bug};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsDisk;
 
-/// The permission bits that new files don't get; all but the owner's where that is unknown.
-pub fn umask() -> u32 {
-    // umask(2) sets it too, which other threads would notice.
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
-    mask.or_else(umask_of_a_thread).unwrap_or(0o077)
-}
-
 impl Disk for OsDisk {
     fn creation_mode(&self) -> u32 {
-        0o666 & !umask()
+        0o666 & !system::umask().unwrap_or(0o077)
     }
 
     fn run_id(&self) -> [u8; 16] {
@@ -108,12 +99,6 @@ impl Disk for OsDisk {
             BackendKind::Sim => Err(io::ErrorKind::Unsupported.into()),
         }
     }
-}
-
-/// The umask, read without /proc: by a thread that shares it with no other, and so may set it.
-fn umask_of_a_thread() -> Option<u32> {
-    let read = || unshare(CloneFlags::CLONE_FS).ok().map(|()| umask(Mode::empty()).bits());
-    std::thread::Builder::new().spawn(read).ok()?.join().ok()?
 }
 
 /// An open file.

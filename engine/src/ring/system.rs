@@ -7,7 +7,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::stat::Mode;
 
 use super::affinity;
 
@@ -325,6 +327,20 @@ fn unescaped(field: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The umask of the process, if it can be found out. umask(2) reads it by setting it, which other
+/// threads would notice: so without /proc, a thread does it that shares the umask with no other.
+pub fn umask() -> Option<u32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status_field(&status, "Umask");
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).or_else(|| {
+        let read = || {
+            unshare(CloneFlags::CLONE_FS).ok()?;
+            Some(nix::sys::stat::umask(Mode::empty()).bits())
+        };
+        std::thread::Builder::new().spawn(read).ok()?.join().ok()?
+    })
 }
 
 #[cfg(test)]
