@@ -442,7 +442,7 @@ mod tests {
         assert_eq!((flags.quiet, flags.verbose), (1, 1));
         assert_eq!(flags.files, ["a", "b", "-x", "./-"].map(PathBuf::from));
         assert_eq!(read("-7T2f a").unwrap(), read("-7 -T2 -f a").unwrap());
-        assert_eq!(read("-TMBn a").unwrap().memory, Some(0));
+        assert_eq!(read("-T -M -Bn a").unwrap().memory, Some(0));
     }
 
     #[test]
