@@ -34,8 +34,9 @@ const VARIABLE: &str = "RINGPACK_SANDBOX";
 /// The latest rights that are known here; an older kernel is asked for those that it has.
 const KNOWN: ABI = ABI::V7;
 
-/// What is looked at of the kernel: this process, its control group, and the cores.
-const OF_THE_KERNEL: [&str; 7] = [
+/// What is looked at of the system: this process, its control group, the cores, and whose numbers
+/// the names in an ACL are.
+const OF_THE_SYSTEM: [&str; 10] = [
     "/proc/self",
     "/proc/sys/kernel",
     "/proc/sys/vm",
@@ -43,6 +44,9 @@ const OF_THE_KERNEL: [&str; 7] = [
     "/sys/fs/cgroup",
     "/sys/devices/system/cpu",
     "/sys/devices/system/node",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/nsswitch.conf",
 ];
 
 /// What a command needs of the file system.
@@ -149,7 +153,7 @@ impl Needs {
             .scope(Scope::AbstractUnixSocket)?
             .create()?;
         let kernel = make_bitflags!(AccessFs::{ReadFile | ReadDir});
-        grant(&mut ruleset, &OF_THE_KERNEL, kernel);
+        grant(&mut ruleset, &OF_THE_SYSTEM, kernel);
         for (path, access) in &self.rules {
             grant(&mut ruleset, &[path], *access);
         }

@@ -16,7 +16,7 @@ pub enum Outcome {
         /// Bytes that its last checkpoint covered.
         covered: u64,
     },
-    /// There was nothing to go on from.
+    /// There was nothing to resume: no checkpoint, or a target that is complete.
     NotResumable,
     /// It failed, and said that so many bytes can be gone on with; 0 where it said nothing.
     Failed {
@@ -36,7 +36,11 @@ impl Outcome {
                     resumed.map_or((0, 0), |it| (it.adopted_bytes, it.covered_bytes));
                 Self::Done { adopted, covered }
             }
-            Err(error) if error.kind() == ErrorKind::NotResumable => Self::NotResumable,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotResumable | ErrorKind::Complete) =>
+            {
+                Self::NotResumable
+            }
             Err(error) => Self::Failed { resumable: error.resumable_bytes().unwrap_or(0) },
         }
     }
