@@ -16,8 +16,8 @@ mod attributes;
 pub(crate) mod compare;
 mod descent;
 pub(crate) mod extract;
-#[cfg(test)]
-mod harmless;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod harmless;
 mod holes;
 pub(crate) mod place;
 mod seen;
