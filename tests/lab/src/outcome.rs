@@ -36,9 +36,7 @@ impl Outcome {
                     resumed.map_or((0, 0), |it| (it.adopted_bytes, it.covered_bytes));
                 Self::Done { adopted, covered }
             }
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotResumable | ErrorKind::Complete) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::NotResumable | ErrorKind::Complete) => {
                 Self::NotResumable
             }
             Err(error) => Self::Failed { resumable: error.resumable_bytes().unwrap_or(0) },
