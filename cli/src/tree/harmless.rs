@@ -98,8 +98,11 @@ mod tests {
         archive.resize(archive.len().next_multiple_of(512), 0);
     }
 
+    /// Kind, path, link and content of a member.
+    type Entry<'a> = (u8, &'a str, &'a str, &'a [u8]);
+
     fn seeds() -> Vec<Vec<u8>> {
-        let table: [&[(u8, &str, &str, &[u8])]; 6] = [
+        let table: [&[Entry<'_>]; 6] = [
             &[(b'5', "d", "", b""), (b'0', "d/f", "", b"x"), (b'1', "d/h", "d/f", b"")],
             &[(b'2', "l", "../outside", b""), (b'0', "l/f", "", b"x"), (b'5', "l", "", b"")],
             &[(b'2', "l", "../victim", b""), (b'1', "h", "l", b""), (b'0', "h", "", b"bad")],
