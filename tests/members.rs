@@ -65,21 +65,6 @@ fn a_tree_comes_back_as_it_was() {
 }
 
 #[test]
-fn hard_links_to_anything_come_back() {
-    let folder = folder();
-    let link = |from: &str, to: &str| {
-        let at = |name: &str| folder.path().join("tree").join(name);
-        fs::hard_link(at(from), at(to)).unwrap();
-    };
-    link("fifo", "sub/fifo, too");
-    link("link", "sub/another link");
-    if is_root() {
-        link("block", "with space/block");
-    }
-    round_trip(folder.path(), "hard links to what is no file");
-}
-
-#[test]
 fn a_tree_comes_back_as_it_was_on_ext4() {
     let test = "members::a_tree_comes_back_as_it_was_on_ext4";
     let Some(mount) = Mount::new(test, FileSystem::Ext4, 64) else { return };

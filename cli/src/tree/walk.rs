@@ -228,7 +228,7 @@ impl<W: io::Write> Walking<'_, W> {
     /// Writes a hard link, if this is another name of what was packed already.
     fn names_again(&mut self, status: &Stat, path: &[u8]) -> Result<bool> {
         let kind = FileType::from_raw_mode(status.st_mode);
-        if status.st_nlink < 2 || kind == FileType::Socket {
+        if status.st_nlink < 2 || kind != FileType::RegularFile {
             return Ok(false);
         }
         let Some(first) = self.names.get(&identity(status)) else {
