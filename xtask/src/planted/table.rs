@@ -108,21 +108,7 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
             "a_store_through_a_mapping_is_noticed_whatever_is_packed",
         )],
     ),
-    (
-        "TickIgnored",
-        &[
-            test(
-                "file systems",
-                "changing",
-                "a_change_within_the_tick_of_a_coarse_clock_is_not_missed_by_pack",
-            ),
-            test(
-                "file systems",
-                "changing",
-                "a_change_within_the_tick_of_a_coarse_clock_is_not_missed_by_resume",
-            ),
-        ],
-    ),
+    ("TickIgnored", &[unit("ring::writeback::tests::it_is_settled_once_a_tick_is_over")]),
     (
         "SourceUncompared",
         &[
