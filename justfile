@@ -56,8 +56,10 @@ power-cut states='20000' seed='1':
 
 # Tries every order of the steps of threads that share a table, a gate or a count, by shuttle.
 orders:
-    CARGO_PROFILE_DEV_DEBUG=0 RUSTFLAGS="--cfg ringpack_shuttle" \
-        cargo test -p ringpack --lib --target-dir target/orders -- orders_
+    mkdir -p target
+    cargo rustc --quiet -p ringpack --lib --profile test --message-format json-render-diagnostics \
+        -- --cfg ringpack_shuttle > target/orders.json
+    "$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' target/orders.json)" orders_
 
 # Writes the manual pages to target/man.
 man: build

@@ -4,9 +4,9 @@
 //! with nothing planted, and must pass; then each bug is planted, and the tests named for it must
 //! fail. A bug that the engine knows and this table doesn't is an error, and so is the reverse.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -28,9 +28,9 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode, String> {
     }
     let tests: BTreeSet<Test> =
         CAUGHT.iter().flat_map(|(_, tests)| tests.iter().copied()).collect();
-    build(root, &tests)?;
+    let executables = build(root, &tests)?;
     let sound: Vec<Run> = tests.into_iter().map(|test| (test, None)).collect();
-    for ((test, _), verdict) in sound.iter().zip(verdicts(root, &sound)?) {
+    for ((test, _), verdict) in sound.iter().zip(verdicts(&executables, &sound)?) {
         if let Verdict::Fails(said) = verdict {
             return Err(format!("{} fails with nothing planted:\n{said}", test.name));
         }
@@ -41,7 +41,7 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode, String> {
         .collect();
     let mut missed = 0;
     println!("{:22} {:14} {:6} test", "bug", "layer", "");
-    for ((test, bug), verdict) in planted.iter().zip(verdicts(root, &planted)?) {
+    for ((test, bug), verdict) in planted.iter().zip(verdicts(&executables, &planted)?) {
         let caught = matches!(verdict, Verdict::Fails(_));
         missed += usize::from(!caught);
         let verdict = if caught { "caught" } else { "MISSED" };
@@ -65,40 +65,59 @@ fn bugs(root: &Path) -> Result<BTreeSet<String>, String> {
 
 fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root).args(args).args(["--target-dir", "target/planted"]);
-    command.args(["--features", "planted-bugs"]).stdin(Stdio::null());
-    // Nobody looks into these builds: without debug information they are made sooner.
-    command.env_remove("RINGPACK_PLANTED").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    // As the suite is built, so that nothing is compiled again that doesn't know of the bugs.
+    command.current_dir(root).args(args).args(["--quiet", "--workspace"]);
+    for package in ["ringpack", "ringpack-cli", "ringpack-tests", "ringpack-lab"] {
+        command.args(["--features", &format!("{package}/planted-bugs")]);
+    }
+    command.env_remove("RINGPACK_PLANTED").stdin(Stdio::null());
     command
 }
 
-/// Builds the program and the tests, and of these none that isn't needed.
-fn build(root: &Path, tests: &BTreeSet<Test>) -> Result<(), String> {
-    let mut commands = vec![cargo(root, &["build", "--quiet", "-p", "ringpack-cli"])];
-    let packages: BTreeSet<&str> = tests.iter().map(|test| test.package).collect();
-    for package in packages {
-        let mut command = cargo(root, &["test", "--quiet", "--no-run", "-p", package]);
-        let targets = tests.iter().filter(|test| test.package == package).map(|test| test.target);
-        for target in targets.collect::<BTreeSet<_>>() {
-            choose(&mut command, target);
-        }
-        commands.push(command);
-    }
-    for mut command in commands {
-        let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
-        if !status.success() {
-            return Err("the planted build fails".to_owned());
-        }
-    }
-    Ok(())
+/// A test executable.
+struct Executable {
+    path: String,
+    /// Where its tests expect to be started.
+    folder: PathBuf,
 }
 
-/// Names a target of the package.
-fn choose(command: &mut Command, target: Option<&str>) {
-    match target {
-        Some(target) => command.args(["--test", target]),
-        None => command.arg("--lib"),
+/// The executables, each under the name of its target.
+type Executables = BTreeMap<String, Executable>;
+
+/// Builds the program and the tests, and of these none that isn't needed.
+fn build(root: &Path, tests: &BTreeSet<Test>) -> Result<Executables, String> {
+    let mut program = cargo(root, &["build", "--bin", "ringpack"]);
+    let status = program.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !status.success() {
+        return Err("the planted build fails".to_owned());
+    }
+    let mut command =
+        cargo(root, &["test", "--no-run", "--message-format", "json-render-diagnostics", "--lib"]);
+    let targets: BTreeSet<&str> = tests.iter().filter_map(|test| test.target).collect();
+    for target in targets {
+        command.args(["--test", target]);
+    }
+    let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "the planted build fails: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(said.lines().filter_map(executable).collect())
+}
+
+/// The executable that a line of cargo's JSON tells of, under the name of its target.
+fn executable(line: &str) -> Option<(String, Executable)> {
+    let value = |key: &str| {
+        let (_, rest) = line.split_once(&format!("\"{key}\":\""))?;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
     };
+    let path = value("executable")?;
+    let name = Path::new(&path).file_name()?.to_str()?.rsplit_once('-')?.0.to_owned();
+    let folder = Path::new(&value("manifest_path")?).parent()?.to_owned();
+    Some((name, Executable { path, folder }))
 }
 
 /// What came of a test.
@@ -112,13 +131,13 @@ enum Verdict {
 type Run = (Test, Option<&'static str>);
 
 /// Runs them, as many at once as there are cores; the verdicts in their order.
-fn verdicts(root: &Path, runs: &[Run]) -> Result<Vec<Verdict>, String> {
+fn verdicts(executables: &Executables, runs: &[Run]) -> Result<Vec<Verdict>, String> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     let lane = || loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some((test, bug)) = runs.get(number) else { return };
-        let verdict = verdict(root, test, *bug);
+        let verdict = verdict(executables, test, *bug);
         found.lock().unwrap_or_else(PoisonError::into_inner).push((number, verdict));
     };
     let lanes = thread::available_parallelism().map_or(1, NonZero::get);
@@ -129,16 +148,17 @@ fn verdicts(root: &Path, runs: &[Run]) -> Result<Vec<Verdict>, String> {
 }
 
 /// Runs the test; that it is there, and ran, is seen to.
-fn verdict(root: &Path, test: &Test, bug: Option<&str>) -> Result<Verdict, String> {
-    let mut command = cargo(root, &["test", "--quiet", "-p", test.package]);
-    choose(&mut command, test.target);
-    command.args(["--", "--exact", test.name]);
+fn verdict(executables: &Executables, test: &Test, bug: Option<&str>) -> Result<Verdict, String> {
+    let target = test.target.unwrap_or("ringpack");
+    let executable = executables.get(target).ok_or(format!("{target} isn't built"))?;
+    let mut command = Command::new(&executable.path);
+    command.current_dir(&executable.folder).args(["--exact", test.name]).stdin(Stdio::null());
     // On file systems, as many as find what is planted.
-    command.env("RINGPACK_STATES", "900");
+    command.env_remove("RINGPACK_PLANTED").env("RINGPACK_STATES", "900");
     if let Some(bug) = bug {
         command.env("RINGPACK_PLANTED", bug);
     }
-    let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
+    let output = command.output().map_err(|error| format!("cannot run {target}: {error}"))?;
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     if said.contains("test result: ok. 1 passed") {
         return Ok(Verdict::Passes);
@@ -150,4 +170,23 @@ fn verdict(root: &Path, test: &Test, bug: Option<&str>) -> Result<Verdict, Strin
         return Ok(Verdict::Fails(said));
     }
     Err(format!("{} can't be run: {said}", test.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executable_is_known_by_its_target() {
+        let line = concat!(
+            r#"{"reason":"compiler-artifact","manifest_path":"/r/tests/lab/Cargo.toml","#,
+            r#""target":{"name":"power_cut"},"#,
+            r#""executable":"/r/target/debug/deps/power_cut-0a1b","fresh":true}"#
+        );
+        let (name, found) = executable(line).unwrap();
+        assert_eq!((name.as_str(), found.folder), ("power_cut", "/r/tests/lab".into()));
+        assert_eq!(found.path, "/r/target/debug/deps/power_cut-0a1b");
+        let none = r#"{"manifest_path":"/r/Cargo.toml","executable":null}"#;
+        assert!(executable(none).is_none());
+    }
 }
