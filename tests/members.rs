@@ -64,6 +64,25 @@ fn a_tree_comes_back_as_it_was() {
     round_trip(folder().path(), "where temporary files are");
 }
 
+/// Deeper than the process may have files open, and names after the deep branch.
+#[test]
+fn a_tree_deeper_than_open_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "d=tree; for i in $(seq 900); do d=$d/n; done; mkdir -p $d tree/n/n/o; \
+                echo leaf > $d/leaf; echo after > tree/n/n/o/p; echo last > tree/z; \
+                tar --sort=name -cf theirs.tar tree";
+    succeed(Command::new("sh").args(["-c", line]).current_dir(folder.path()));
+    let limited = |line: &str| {
+        let line = format!("ulimit -n 128; exec {} {line}", binary().display());
+        succeed(Command::new("sh").args(["-c", &line]).current_dir(folder.path()))
+    };
+    limited("pack -q tree -o ours.zst");
+    limited("verify -q --against tree ours.zst");
+    let tar = &mut Command::new("tar");
+    let theirs = succeed(tar.args(["-tf", "theirs.tar"]).current_dir(folder.path()));
+    assert_same(&limited("ls ours.zst"), &theirs, "the names");
+}
+
 #[test]
 fn a_tree_comes_back_as_it_was_on_ext4() {
     let test = "members::a_tree_comes_back_as_it_was_on_ext4";

@@ -87,7 +87,7 @@ pub(crate) struct Extraction<'a> {
     progress: Progress,
     cancel: &'a Cancel,
     restored: Restored,
-    descent: Descent,
+    descent: Descent<Option<Attributes>>,
     /// What became of each path: a hard link can name a file, and what comes again takes the place
     /// of what came before.
     seen: Seen,
@@ -264,7 +264,7 @@ impl<'a> Extraction<'a> {
                 None
             }
         };
-        self.descent.enter(name, open, &status, later);
+        self.descent.enter(name, Rc::new(open), &status, later);
         Ok(())
     }
 
@@ -282,7 +282,7 @@ impl<'a> Extraction<'a> {
         while self.descent.depth() > depth {
             let path = self.descent.path();
             let open = self.descent.innermost();
-            let Some(later) = self.descent.leave() else { continue };
+            let Some(later) = self.descent.leave().flatten() else { continue };
             let open = open.and_then(|open| openat(&*open, ".", DIRECTORY, Mode::empty()));
             let unset = match open {
                 Ok(open) => later.set(&open),
@@ -339,7 +339,7 @@ impl<'a> Extraction<'a> {
         }
         self.warn_unset(path, unset);
         self.seen.note(&target.key, Fate::Set);
-        self.descent.enter(&place.name, open, &status, Some(later));
+        self.descent.enter(&place.name, Rc::new(open), &status, Some(later));
         Ok(())
     }
 

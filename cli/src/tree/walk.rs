@@ -1,9 +1,11 @@
 //! A directory as a tar stream.
 //!
 //! Directories are entered by their open parents and nothing is followed, so what is packed lies in
-//! the tree whatever becomes of names meanwhile. A file is held open while it is read, and compared
-//! with what it was before; so is a directory. What vanished, shrank, grew or was written to is an
-//! error, as it is for a single file: the archive would be of a state that never was.
+//! the tree whatever becomes of names meanwhile; only the innermost are held open
+//! ([`descent`](super::descent)). A file is held open while it is read, and compared with what it
+//! was before; so is a directory once all in it was packed. What vanished, shrank, grew or was
+//! written to is an error, as it is for a single file: the archive would be of a state that never
+//! was.
 //!
 //! Names are taken in the order of their bytes, so the same tree gives the same stream.
 
@@ -16,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::unistd::{Gid, Group, Uid, User};
 use ringpack::escape;
@@ -26,6 +29,7 @@ use ringpack::{Error, ErrorKind, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::descent::{Descent, identity};
 use super::select::Patterns;
 use super::{holes, when, xattrs};
 use crate::tar_stream::write::{Beside, TarStream};
@@ -86,9 +90,8 @@ impl Walk {
     }
 }
 
-/// A directory that is being gone through.
+/// What is held of a directory that is being gone through.
 struct Level {
-    open: OwnedFd,
     status: Stat,
     /// Its name in the archive.
     path: Vec<u8>,
@@ -116,11 +119,17 @@ impl<W: io::Write> Walking<'_, W> {
             .map_err(|error| self.failed("cannot open", error, &walk.name))?;
         let status = self.settled(&open, &walk.name)?;
         let device = status.st_dev;
-        let mut levels = vec![self.enter(open, status, walk.name.clone())?];
-        while let Some(level) = levels.last_mut() {
+        let open = Rc::new(open);
+        let mut descent = Descent::new(Rc::clone(&open));
+        let level = self.enter(&open, status, walk.name.clone())?;
+        descent.enter(b".", open, &status, level);
+        while let Some(level) = descent.own_mut() {
             let Some(name) = level.left.pop() else {
-                let done = levels.pop().expect("it is the last");
-                self.check_unchanged(&done.open, &done.status, &done.path)?;
+                let open = descent.innermost();
+                let done = descent.leave().expect("it is the last");
+                let open =
+                    open.map_err(|error| self.failed("cannot look again at", error, &done.path))?;
+                self.check_unchanged(&open, &done.status, &done.path)?;
                 continue;
             };
             let path = [level.path.as_slice(), b"/", name.as_bytes()].concat();
@@ -128,21 +137,23 @@ impl<W: io::Write> Walking<'_, W> {
             if walk.exclude.exclude(within) {
                 continue;
             }
-            let status = statat(&level.open, &name, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| self.failed("cannot look at", error, &path))?;
+            let failed = |error| self.failed("cannot look at", error, &path);
+            let parent = descent.innermost().map_err(failed)?;
+            let parent = &*parent;
+            let status = statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
             match FileType::from_raw_mode(status.st_mode) {
                 FileType::Directory => {
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-                    let (open, status) = self.open(level, &name, flags, &status, &path)?;
-                    let level = self.enter(open, status, path)?;
+                    let (open, status) = self.open(parent, &name, flags, &status, &path)?;
+                    let level = self.enter(&open, status, path)?;
                     if !walk.one_file_system || status.st_dev == device {
-                        levels.push(level);
+                        descent.enter(name.as_bytes(), Rc::new(open), &status, level);
                     }
                 }
                 _ if self.names_again(&status, &path)? => {}
-                FileType::RegularFile => self.file(level, &name, &status, path)?,
+                FileType::RegularFile => self.file(parent, &name, &status, path)?,
                 FileType::Symlink => {
-                    let link = readlinkat(&level.open, &name, Vec::new())
+                    let link = readlinkat(parent, &name, Vec::new())
                         .map_err(|error| self.failed("cannot read the link", error, &path))?;
                     let link = link.into_bytes();
                     let member = self.described(MemberKind::Symlink, &status, path);
@@ -174,7 +185,7 @@ impl<W: io::Write> Walking<'_, W> {
     /// Opens what a directory has under a name, and makes sure that it is what was looked at.
     fn open(
         &self,
-        level: &Level,
+        parent: &OwnedFd,
         name: &CString,
         flags: OFlags,
         status: &Stat,
@@ -184,7 +195,7 @@ impl<W: io::Write> Walking<'_, W> {
         let open = |flags: i32| {
             let flags = OFlags::from_bits_retain(flags as u32);
             let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
-            Ok(openat(&level.open, name, flags, Mode::empty())?.into())
+            Ok(openat(parent, name, flags, Mode::empty())?.into())
         };
         let open = open_promptly(open, flags.bits() as i32)
             .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
@@ -196,7 +207,7 @@ impl<W: io::Write> Walking<'_, W> {
         // Opening a place of an automounter has a file system mounted there, which looking at it
         // doesn't. A directory that took this one's place would be on the same one.
         if flags.contains(OFlags::DIRECTORY) && now.st_dev != status.st_dev {
-            let again = statat(&level.open, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            let again = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
             if identity(&again) == identity(&now) {
                 return Ok((open, now));
             }
@@ -205,14 +216,14 @@ impl<W: io::Write> Walking<'_, W> {
     }
 
     /// Writes a directory's own header and reads the names in it.
-    fn enter(&mut self, open: OwnedFd, status: Stat, path: Vec<u8>) -> Result<Level> {
-        let xattrs = xattrs::of(&open, !self.walk.numeric_owner)
+    fn enter(&mut self, open: &OwnedFd, status: Stat, path: Vec<u8>) -> Result<Level> {
+        let xattrs = xattrs::of(open, !self.walk.numeric_owner)
             .map_err(|error| self.failed("cannot read the attributes of", error, &path))?;
         let member = self.described(MemberKind::Directory, &status, path.clone());
         self.put_member(member, Beside { xattrs, ..Beside::default() })?;
         let failed = |error| self.failed("cannot list", error, &path);
         let mut left = Vec::new();
-        for entry in Dir::read_from(&open).map_err(failed)? {
+        for entry in Dir::read_from(open).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name().to_owned();
             if name.as_bytes() != b"." && name.as_bytes() != b".." {
                 left.push(name);
@@ -222,13 +233,13 @@ impl<W: io::Write> Walking<'_, W> {
             left.sort_unstable();
         }
         left.reverse();
-        Ok(Level { open, status, path, left })
+        Ok(Level { status, path, left })
     }
 
     /// Writes a hard link, if this is another name of what was packed already.
     fn names_again(&mut self, status: &Stat, path: &[u8]) -> Result<bool> {
         let kind = FileType::from_raw_mode(status.st_mode);
-        if status.st_nlink < 2 || kind != FileType::RegularFile {
+        if status.st_nlink < 2 || kind == FileType::Socket {
             return Ok(false);
         }
         let Some(first) = self.names.get(&identity(status)) else {
@@ -241,9 +252,15 @@ impl<W: io::Write> Walking<'_, W> {
         Ok(true)
     }
 
-    fn file(&mut self, level: &Level, name: &CString, status: &Stat, path: Vec<u8>) -> Result<()> {
+    fn file(
+        &mut self,
+        parent: &OwnedFd,
+        name: &CString,
+        status: &Stat,
+        path: Vec<u8>,
+    ) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
-        let (open, before) = self.open(level, name, flags, status, &path)?;
+        let (open, before) = self.open(parent, name, flags, status, &path)?;
         let file = File::from(open);
         let failed = |what, error| self.failed(what, error, &path);
         let xattrs = xattrs::of(&file, !self.walk.numeric_owner)
@@ -352,7 +369,7 @@ impl<W: io::Write> Walking<'_, W> {
 
     fn failed(&self, what: &'static str, error: Errno, path: &[u8]) -> Error {
         match error {
-            Errno::NOENT | Errno::LOOP | Errno::NOTDIR if path != self.walk.name => {
+            Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::STALE if path != self.walk.name => {
                 self.changed("vanished or was replaced while it was read", path)
             }
             error => Error::from_io(ErrorKind::Input, what, error.into()).at(self.shown(path)),
@@ -364,11 +381,6 @@ impl<W: io::Write> Walking<'_, W> {
             .at(self.shown(path))
             .hint("stop what writes to it, leave it out with --exclude, or pack a snapshot")
     }
-}
-
-/// What tells a file from every other.
-fn identity(status: &Stat) -> (u64, u64) {
-    (status.st_dev, status.st_ino)
 }
 
 fn shown(walk: &Walk, path: &[u8]) -> PathBuf {
