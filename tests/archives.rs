@@ -189,6 +189,9 @@ fn archives_of_gnu_tar() {
         "tar --format=gnu -cf out.tar tree",
         "tar --format=ustar -cf out.tar tree",
         "tar --format=posix -cf out.tar tree",
+        // Members twice, and a directory after what is in it.
+        "tar -cf out.tar tree/one; touch -d @77 tree/one; tar -rf out.tar tree",
+        "find tree -depth -print0 | tar --null --no-recursion -T - -cf out.tar",
     ];
     let producers = lines.map(|line| ("tar", line));
     each("archives::archives_of_gnu_tar", folder.path(), Described::All, &producers);

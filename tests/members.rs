@@ -11,7 +11,9 @@ use ringpack::members::{Member, MemberKind, MemberList};
 use ringpack::pack::{Archive, Input, Output, PackOptions, pack};
 use ringpack::read::Container;
 use ringpack::{Cancel, Error, ErrorKind, OsDisk};
-use support::codes::{CHANGED, DAMAGED, EXISTS, FAILURE, INPUT, NO_SPACE, NOT_RESUMABLE, USAGE};
+use support::codes::{
+    CHANGED, DAMAGED, DIFFERS, EXISTS, FAILURE, INPUT, NO_SPACE, NOT_RESUMABLE, USAGE,
+};
 use support::mount::{FileSystem, Mount};
 use support::{
     assert_same, binary, content, fail, has_tool, is_root, names, ringpack, run, run_with_input,
@@ -62,6 +64,71 @@ fn round_trip(folder: &Path, what: &str) {
 #[test]
 fn a_tree_comes_back_as_it_was() {
     round_trip(folder().path(), "where temporary files are");
+}
+
+/// Other names of what is no regular file, restored by ringpack, GNU tar and bsdtar.
+#[test]
+fn hard_links_to_anything_come_back() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join("tree").join(name);
+    let link = |from: &str, to: &str| fs::hard_link(at(from), at(to)).unwrap();
+    link("fifo", "sub/fifo, too");
+    link("fifo", "zz fifo");
+    link("link", "sub/another link");
+    if is_root() {
+        link("block", "with space/block");
+        link("char", "sub/char");
+    }
+    round_trip(folder.path(), "hard links to what is no file");
+    for options in [&[][..], &["--content-only"]] {
+        let verify = ["verify", "--against", "tree", "tree.tar.zst"];
+        succeed(here(folder.path(), &verify).args(options));
+    }
+    // In a copy they may be files of their own, if only content counts.
+    let copy = "rm -rf copy; cp -a tree copy; cd copy; rm 'zz fifo' 'sub/another link'; \
+                mkfifo 'zz fifo'; cp -P link 'sub/another link'";
+    succeed(Command::new("sh").args(["-c", copy]).current_dir(folder.path()));
+    let against = ["verify", "--against", "copy", "tree.tar.zst"];
+    succeed(here(folder.path(), &against).arg("--content-only"));
+    fail(&mut here(folder.path(), &against), DIFFERS);
+    let other = "ln -sfn elsewhere 'copy/sub/another link'";
+    succeed(Command::new("sh").args(["-c", other]).current_dir(folder.path()));
+    let said = fail(here(folder.path(), &against).arg("--content-only"), DIFFERS);
+    assert!(said.contains("sub/another link: isn't another name of"), "{said}");
+    if has_tool("bsdtar") && has_tool("zstd") {
+        fs::create_dir(folder.path().join("theirs")).unwrap();
+        let line = "zstd -dcq tree.tar.zst | bsdtar -C theirs -xpf -";
+        succeed(Command::new("sh").args(["-c", line]).current_dir(folder.path()));
+        let theirs = tree::described(&folder.path().join("theirs/tree"));
+        let names = |about: &str| {
+            let (_, rest) = about.split_once(" names ")?;
+            rest.split(' ').next().map(str::to_owned)
+        };
+        for (name, about) in tree::described(&folder.path().join("tree")) {
+            assert_eq!(names(&theirs[&name]), names(&about), "{}", name.escape_ascii());
+        }
+    } else {
+        skip("members::hard_links_to_anything_come_back", "bsdtar or zstd is not installed");
+    }
+    // Another name of a device that isn't made isn't made either, and all else is there.
+    let unpack = ["unpack", "-x", "tree.tar.zst", "-o", "plain"];
+    let plain = run(&mut here(folder.path(), &unpack));
+    let said = String::from_utf8_lossy(&plain.stderr).into_owned();
+    assert!(plain.status.success(), "{said}");
+    for device in ["block", "with space/block", "char", "sub/char"] {
+        assert!(!folder.path().join("plain/tree").join(device).exists(), "{device}");
+        let warning = format!("plain/tree/{device}: is ");
+        assert!(!is_root() || said.contains(&warning), "{device}: {said}");
+    }
+    // Names whose first name isn't chosen: one of them takes its place.
+    let some = ["unpack", "-x", "tree.tar.zst", "-o", "some", "--member", "tree/zz fifo"];
+    let more = ["--member", "tree/sub/fifo, too", "--member", "tree/sub/another link"];
+    succeed(here(folder.path(), &some).args(more));
+    let status =
+        |name: &str| fs::symlink_metadata(folder.path().join("some/tree").join(name)).unwrap();
+    assert_eq!(status("zz fifo").ino(), status("sub/fifo, too").ino());
+    assert_eq!(status("zz fifo").nlink(), 2);
+    assert!(status("sub/another link").is_symlink());
 }
 
 /// Deeper than the process may have files open, and names after the deep branch.

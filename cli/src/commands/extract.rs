@@ -251,7 +251,9 @@ fn some(
         let member = listed.member();
         let (size, offset) = (member.size, member.header_offset);
         if patterns.meaning(&member.path).is_empty() {
-            if member.kind == MemberKind::Regular && !linked.files.is_empty() {
+            let can_be_linked =
+                !matches!(member.kind, MemberKind::Directory | MemberKind::HardLink);
+            if can_be_linked && !linked.files.is_empty() {
                 let hash = linked.hash(&member.path);
                 linked.files.entry(hash).and_modify(|stand| *stand = Stand::file(offset));
             }

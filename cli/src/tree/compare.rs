@@ -435,13 +435,19 @@ impl<'a> Files<'a> {
         if (status.st_dev, status.st_ino) == (of_link.st_dev, of_link.st_ino) {
             return Ok(());
         }
-        let are_files =
-            kind(status) == named(MemberKind::Regular) && kind(&of_link) == kind(status);
-        if !self.comparison.rules.content_only || !are_files {
+        if !self.comparison.rules.content_only || kind(status) != kind(&of_link) {
             differs(self);
             return Ok(());
         }
         let Some((own, _)) = self.find(path)? else { return Ok(()) };
+        if kind(status) != named(MemberKind::Regular) {
+            // The first name was compared with the archive.
+            let target = |it: &Place| readlinkat(&*it.parent, it.name.as_slice(), Vec::new()).ok();
+            if status.st_rdev != of_link.st_rdev || target(&own) != target(&place) {
+                differs(self);
+            }
+            return Ok(());
+        }
         let file = self.open(path, &own, OFlags::empty())?;
         let mut linked = self.open(&link, &place, OFlags::empty())?;
         let rules = &self.comparison.rules;

@@ -94,6 +94,16 @@ pub(crate) struct Extraction<'a> {
     own_names: OwnNames,
 }
 
+/// What became of the file that a hard link names.
+enum FirstName {
+    /// It was restored, under this name of an open directory.
+    At(Rc<OwnedFd>, Vec<u8>),
+    /// It was left out for what exists.
+    Kept,
+    /// It is a device that wasn't made.
+    LeftOut,
+}
+
 /// A member's path, taken apart.
 struct Target {
     place: Place,
@@ -150,6 +160,10 @@ impl<'a> Extraction<'a> {
         };
         let is_device = matches!(member.kind, MemberKind::CharDevice | MemberKind::BlockDevice);
         if is_device && !self.rights.devices {
+            let key = names.join(&b'/');
+            if self.seen.fate(&key).is_none() {
+                self.seen.note(&key, Fate::LeftOut);
+            }
             self.warn(path, "is a device node: left out; --devices makes it");
             return Ok(());
         }
@@ -168,9 +182,15 @@ impl<'a> Extraction<'a> {
         let made = match member.kind {
             MemberKind::Regular => self.file(&target.place, entry, reader, replace)?,
             MemberKind::HardLink => {
-                let Some((from, name)) = self.linked(member)? else {
+                let (from, name) = match self.linked(member)? {
+                    FirstName::At(from, name) => (from, name),
                     // What exists is no file of the archive for it to be another name of.
-                    return self.keep(path, &target.key);
+                    FirstName::Kept => return self.keep(path, &target.key),
+                    FirstName::LeftOut => {
+                        let what = "is another name of a device node: left out; --devices makes it";
+                        self.warn(path, what);
+                        return Ok(());
+                    }
                 };
                 let make = |place: &Place| {
                     let to = place.name.as_slice();
@@ -491,8 +511,8 @@ impl<'a> Extraction<'a> {
         })
     }
 
-    /// Where what a hard link names stands; `None` where it was left out for what exists.
-    fn linked(&self, member: &Member) -> Result<Option<(Rc<OwnedFd>, Vec<u8>)>> {
+    /// Where what a hard link names stands.
+    fn linked(&self, member: &Member) -> Result<FirstName> {
         let (path, link) = (&member.path, member.link.as_slice());
         // Some archives have the names of links from the root on, as tar was given them.
         let first = link.iter().position(|&byte| byte != b'/').unwrap_or(link.len());
@@ -504,7 +524,8 @@ impl<'a> Extraction<'a> {
         };
         match self.seen.fate(&names.join(&b'/')) {
             Some(Fate::Restored) => {}
-            Some(Fate::Kept) => return Ok(None),
+            Some(Fate::Kept) => return Ok(FirstName::Kept),
+            Some(Fate::LeftOut) => return Ok(FirstName::LeftOut),
             _ => {
                 let what = "is another name of a member that was not restored: restore both";
                 return Err(self.root.refused(path, what));
@@ -513,7 +534,7 @@ impl<'a> Extraction<'a> {
         // The file that it names lies below the root too, reached as carefully.
         let parent = self.root.reach(parents);
         let parent = parent.map_err(|error| self.root.unreachable(&member.link, error))?;
-        Ok(Some((parent, name.to_vec())))
+        Ok(FirstName::At(parent, name.to_vec()))
     }
 
     fn keep(&mut self, path: &[u8], key: &[u8]) -> Result<()> {

@@ -23,9 +23,12 @@ pub(super) enum Fate {
     Set,
     /// A directory was there before.
     Existing,
+    /// A device wasn't made, since that wasn't asked for.
+    LeftOut,
 }
 
-const FATES: [Fate; 5] = [Fate::Restored, Fate::Kept, Fate::Made, Fate::Set, Fate::Existing];
+const FATES: [Fate; 6] =
+    [Fate::Restored, Fate::Kept, Fate::Made, Fate::Set, Fate::Existing, Fate::LeftOut];
 const FATE_BITS: u32 = 3;
 
 /// A path's fingerprint above its fate. Two are equal if their fingerprints are.

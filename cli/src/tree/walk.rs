@@ -102,7 +102,7 @@ struct Level {
 struct Walking<'a, W: io::Write> {
     walk: &'a Walk,
     stream: TarStream<W>,
-    /// The first name of each file that has several, by device and inode.
+    /// The first name of everything but directories that has several, by device and inode.
     names: HashMap<(u64, u64), Vec<u8>>,
     users: HashMap<u32, Option<String>>,
     groups: HashMap<u32, Option<String>>,
