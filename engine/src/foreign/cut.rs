@@ -10,7 +10,7 @@ use super::decode::FrameDecoder;
 use super::feed::{Feed, Hop, Look, Origin};
 use super::measure::{Place, Start, cut_short, length, start, with_content};
 use super::own::Own;
-use super::table::{Entry, Held, Table};
+use super::table::{Entry, Held, Sum, Table};
 use super::withhold;
 use super::work::{Crew, Frame};
 use super::{FRAME_BYTES_MAX, ForeignOptions, ForeignReport};
@@ -20,6 +20,9 @@ use crate::format::seek_table::TABLE_MAGIC;
 use crate::format::zstd::ContentFront;
 use crate::pipeline::Shared;
 use crate::ring::file::Disk;
+
+/// What is told of a table that is passed over.
+const UNUSED: &str = "; it is not used";
 
 /// The cutter.
 pub(super) struct Cutter<'a, 'c, 'scope, 'env> {
@@ -300,14 +303,23 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
     fn find_table(&mut self) -> Result<()> {
         let Origin::File(file, len) = &self.feed.origin else { return Ok(()) };
         let Some(table) = Table::find(&**file, *len)? else { return Ok(()) };
-        if table.content_size(file)?.is_some() {
-            let held = Held::new(table.entries(file));
-            self.table = Some((table, held));
-            return Ok(());
+        let at = table.offset;
+        match table.sum(file)? {
+            Sum::ToPlace { .. } => {
+                let held = Held::new(table.entries(file));
+                self.table = Some((table, held));
+                Ok(())
+            }
+            Sum::Less => {
+                let what = "the seek table's entries sum to less than what stands before it";
+                self.report.warnings.push(format!("at byte {at}: {what}{UNUSED}"));
+                Ok(())
+            }
+            Sum::More => {
+                let what = "the seek table's entries sum to more than what stands before it";
+                self.misfit(Some(format!("at byte {at}: {what}")))
+            }
         }
-        let place = Place { number: self.place.number, offset: table.offset };
-        let what = "the seek table's entries don't sum to its place";
-        self.misfit(Some(format!("at byte {}: {what}", place.offset)))
     }
 
     /// A frame is through, or on its way: counts it, and holds the seek table against it.
@@ -318,7 +330,8 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
         self.misfit(misfit)
     }
 
-    /// FO3: what doesn't fit the frames is used no more. To who verifies, it is damage.
+    /// FO3: what doesn't fit the frames is used no more. To who verifies, it is damage: of frames
+    /// that are gone, nothing else tells.
     fn misfit(&mut self, what: Option<String>) -> Result<()> {
         let Some(what) = what else { return Ok(()) };
         self.table = None;
@@ -326,7 +339,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
             self.report.damage_count += 1;
             self.crew.note(self.place, Error::new(ErrorKind::Damaged, what.clone()))?;
         }
-        self.report.warnings.push(format!("{what}; it is not used"));
+        self.report.warnings.push(format!("{what}{UNUSED}"));
         Ok(())
     }
 }

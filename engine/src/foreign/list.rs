@@ -97,7 +97,7 @@ fn walk(disk: &dyn Disk, path: &Path, cancel: &Cancel) -> Result<Listing> {
         place = Place { number: place.number + 1, offset: place.offset + len };
     }
     if let Some(table) = Table::find(&*file, file_size)? {
-        let content_size = table.content_size(&file)?;
+        let content_size = table.sum(&file)?.content();
         listing.seek_table = content_size.map(|size| (table.entries, size));
     }
     Ok(listing)

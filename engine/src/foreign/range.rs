@@ -49,7 +49,7 @@ pub fn read_range(
         let reading =
             Reading { disk, file: &file, len, feed, decoder, cancel, wanted, content: 0, sink };
         let content = match Table::find(&*file, len)? {
-            Some(table) if table.content_size(&file)?.is_some() => reading.by_table(table)?,
+            Some(table) if table.sum(&file)?.content().is_some() => reading.by_table(table)?,
             _ => reading.by_frames()?,
         };
         if to.unwrap_or(from) > content {

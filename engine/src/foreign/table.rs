@@ -7,6 +7,7 @@
 //! - FO3: a table is used only where its entries sum to its own place, and an entry only for what
 //!   the frames it covers bear out.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::feed::{Hop, Look, read_at};
@@ -26,6 +27,27 @@ pub(super) struct Entry {
     pub(super) decompressed: u64,
     /// Low half of the XXH64 of the content, where the table has checksums.
     pub(super) checksum: Option<u32>,
+}
+
+/// What a table's entries sum to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sum {
+    /// To the table's own place: they state so many bytes of content.
+    ToPlace { content: u64 },
+    /// To less: there are frames that it doesn't speak of, as where two files follow each other.
+    Less,
+    /// To more: it speaks of frames that aren't there.
+    More,
+}
+
+impl Sum {
+    /// Bytes of content, of a table that can be used.
+    pub(super) fn content(self) -> Option<u64> {
+        match self {
+            Self::ToPlace { content } => Some(content),
+            Self::Less | Self::More => None,
+        }
+    }
 }
 
 /// Where a table stands.
@@ -65,8 +87,8 @@ impl Table {
         Entries { file: Arc::clone(file), table: self, next: 0, held: Vec::new(), from: 0 }
     }
 
-    /// Bytes of content that its entries state in all; `None` where they don't sum to its place.
-    pub(super) fn content_size(self, file: &Arc<dyn File>) -> Result<Option<u64>> {
+    /// What its entries sum to.
+    pub(super) fn sum(self, file: &Arc<dyn File>) -> Result<Sum> {
         let (mut compressed, mut content) = (0, 0);
         let mut entries = self.entries(file);
         while let Some(entry) = entries.next()? {
@@ -74,7 +96,11 @@ impl Table {
             compressed += entry.compressed;
             content += entry.decompressed;
         }
-        Ok((compressed == self.offset).then_some(content))
+        Ok(match compressed.cmp(&self.offset) {
+            Ordering::Equal => Sum::ToPlace { content },
+            Ordering::Less => Sum::Less,
+            Ordering::Greater => Sum::More,
+        })
     }
 }
 
