@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::inotify;
+use support::archive::put;
 use support::codes::{DAMAGED, INPUT, OUTPUT};
 use support::mount::{FileSystem, Mount};
 use support::processes::Running;
@@ -20,29 +21,10 @@ const VICTIM: &[u8] = b"what must stay as it is";
 /// A member: kind, path, link, mode, and bytes.
 type Crafted<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
 
-fn put_name(field: &mut [u8; 100], name: &str) {
-    field[..name.len()].copy_from_slice(name.as_bytes());
-}
-
 fn crafted(members: &[Crafted<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for &(kind, path, link, mode, content) in members {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(content.len() as u64);
-        header.set_device_major(1).unwrap();
-        header.set_device_minor(3).unwrap();
-        let gnu = header.as_gnu_mut().unwrap();
-        put_name(&mut gnu.name, path);
-        put_name(&mut gnu.linkname, link);
-        header.set_cksum();
-        bytes.extend(header.as_bytes());
-        bytes.extend(content);
-        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        put(&mut bytes, kind, path, link, mode, content);
     }
     bytes.extend([0; 1024]);
     bytes

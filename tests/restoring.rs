@@ -8,13 +8,14 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use rustix::fs::{FlockOperation, flock};
+use support::archive::{put, put_pax};
 use support::codes::{EXISTS, FAILURE};
 use support::mount::{FileSystem, Mount};
 use support::processes::{Running, until};
 use support::{
     binary, content, fail, has_tool, is_root, names, ringpack, run, run_with_input, skip, succeed,
 };
-use tar::{EntryType, Header};
+use tar::EntryType;
 
 const NOBODY: &str = "65534";
 const FILE: EntryType = EntryType::Regular;
@@ -22,40 +23,6 @@ const FOLDER: EntryType = EntryType::Directory;
 const SYMLINK: EntryType = EntryType::Symlink;
 const LINK: EntryType = EntryType::Link;
 const FIFO: EntryType = EntryType::Fifo;
-
-/// Appends a member.
-fn put(archive: &mut Vec<u8>, kind: EntryType, path: &str, link: &str, mode: u32, bytes: &[u8]) {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(1_000_000_000);
-    header.set_size(bytes.len() as u64);
-    let old = header.as_old_mut();
-    old.name[..path.len()].copy_from_slice(path.as_bytes());
-    old.linkname[..link.len()].copy_from_slice(link.as_bytes());
-    header.set_cksum();
-    archive.extend(header.as_bytes());
-    archive.extend(bytes);
-    archive.resize(archive.len().next_multiple_of(512), 0);
-}
-
-/// Appends a PAX header of these records for the next member.
-fn put_pax(archive: &mut Vec<u8>, records: &[(&str, &[u8])]) {
-    let mut bytes = Vec::new();
-    for (key, value) in records {
-        let rest = key.len() + value.len() + 3;
-        let mut len = rest + 1;
-        while len != rest + len.to_string().len() {
-            len = rest + len.to_string().len();
-        }
-        bytes.extend(format!("{len} {key}=").bytes());
-        bytes.extend(*value);
-        bytes.push(b'\n');
-    }
-    put(archive, EntryType::XHeader, "pax", "", 0o644, &bytes);
-}
 
 /// A folder that everyone may use, with `in.tar`, and `in.zst` of it that came as a stream.
 fn folder(archive: Vec<u8>) -> tempfile::TempDir {

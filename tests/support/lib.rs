@@ -1,6 +1,7 @@
 //! What the integration tests share: the program under test, content to pack, and saying aloud what
 //! was skipped.
 
+pub mod archive;
 pub mod beside;
 pub mod cases;
 pub mod cgroup;

@@ -41,9 +41,9 @@ use crate::commit::{Partial, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Schedule, Shared};
 use crate::progress::Progress;
-use crate::ring::file::{Attributes, Disk, File, FileKind, Replace, Status};
+use crate::ring::file::{Attributes, Disk, FileKind, Replace, Status};
 use crate::ring::stream::PipeEnd;
-use crate::source::check_unchanged;
+use crate::source::OpenFile;
 use crate::trace;
 use crate::verify::Comparison;
 use crate::verify::against::Against;
@@ -221,7 +221,7 @@ impl Input {
 
 /// An open input.
 enum Opened {
-    File(Arc<dyn File>, Status),
+    File(OpenFile),
     Pipe(PipeEnd),
 }
 
@@ -239,22 +239,21 @@ impl Opened {
             FileKind::Stream => PipeEnd::open(&path, shared.stop()).map(Self::Pipe).map_err(failed),
             FileKind::Regular | FileKind::BlockDevice => {
                 let file = disk.open(&path, false).map_err(failed)?;
-                let status = file.status().map_err(failed)?;
-                Ok(Self::File(file, status))
+                OpenFile::as_it_is(file).map(Self::File).map_err(failed)
             }
         }
     }
 
     fn origin(&self) -> Origin<'_> {
         match self {
-            Self::File(file, status) => Origin::File(Arc::clone(file), status.len),
+            Self::File(opened) => Origin::File(Arc::clone(opened.file()), opened.status().len),
             Self::Pipe(pipe) => Origin::Pipe(pipe),
         }
     }
 
     fn status(&self) -> Option<&Status> {
         match self {
-            Self::File(_, status) => Some(status),
+            Self::File(opened) => Some(opened.status()),
             Self::Pipe(_) => None,
         }
     }
@@ -288,8 +287,8 @@ fn into_file(
         None => Attributes { mode: disk.creation_mode(), owner: None, modified: None },
     };
     partial.make_durable(&attributes)?;
-    if let Opened::File(source, opened) = opened {
-        check_unchanged(source.as_ref(), opened)?;
+    if let Opened::File(source) = opened {
+        source.check_unchanged()?;
     }
     shared.check()?;
     if let Some(what) = partial.took_over() {

@@ -38,11 +38,11 @@ use crate::members::MemberList;
 use crate::pipeline::{Channel, Coordinator, Crew, RunReport, Schedule, Shared};
 use crate::placement::Placement;
 use crate::placement::sequence_set::SequenceSet;
-use crate::ring::file::{Disk, File, FileKind, Status};
+use crate::ring::file::{Disk, FileKind, Status};
 use crate::ring::os::OsFile;
 use crate::ring::stream::PipeEnd;
 use crate::source::stream::Feed;
-use crate::source::{self, Positional, Source};
+use crate::source::{OpenFile, Positional, Source};
 use crate::trace;
 use crate::units::ExtentNumber;
 
@@ -279,7 +279,7 @@ fn stream_path(input: &Input) -> Option<PathBuf> {
 enum Opened {
     Positional(Positional),
     /// Standard input may be a regular file, which can change like any other.
-    Stream(PipeEnd, Option<Watched>),
+    Stream(PipeEnd, Option<OpenFile>),
     Archive(PipeEnd, Ends),
 }
 
@@ -303,25 +303,16 @@ impl Opened {
     }
 }
 
-/// A regular file that is read as a stream, and what it was before.
-struct Watched {
-    file: Arc<dyn File>,
-    opened: Status,
-}
-
-impl Watched {
-    /// `file`, if it is a regular one. A file that states no length, as those of /proc do, says
-    /// nothing of its changes either.
-    fn of(file: &fs::File) -> Result<Option<Self>> {
-        let failed = |error| Error::from_io(ErrorKind::Input, "cannot look at the input", error);
-        let file = OsFile::adopt(file.try_clone().map_err(failed)?, false).map_err(failed)?;
-        let status = file.status().map_err(failed)?;
-        if status.kind != FileKind::Regular || status.len == 0 {
-            return Ok(None);
-        }
-        let opened = source::settled(file.as_ref())?;
-        Ok(Some(Self { file, opened }))
+/// `file`, which is read as a stream, if it is a regular one. A file that states no length, as
+/// those of /proc do, says nothing of its changes either.
+fn regular(file: &fs::File) -> Result<Option<OpenFile>> {
+    let failed = |error| Error::from_io(ErrorKind::Input, "cannot look at the input", error);
+    let file = OsFile::adopt(file.try_clone().map_err(failed)?, false).map_err(failed)?;
+    let status = file.status().map_err(failed)?;
+    if status.kind != FileKind::Regular || status.len == 0 {
+        return Ok(None);
     }
+    OpenFile::settled(file).map(Some)
 }
 
 fn open_input(
@@ -333,8 +324,8 @@ fn open_input(
     let failed = |error| Error::from_io(ErrorKind::Input, "cannot open the input", error);
     match input {
         Input::Stream(file, _) => {
-            let watched = Watched::of(&file)?;
-            Ok(Opened::Stream(PipeEnd::new(file, shared.stop()).map_err(failed)?, watched))
+            let regular = regular(&file)?;
+            Ok(Opened::Stream(PipeEnd::new(file, shared.stop()).map_err(failed)?, regular))
         }
         Input::Archive(Archive { stream, ending, compare, .. }) => {
             let pipe = PipeEnd::new(stream, shared.stop()).map_err(failed)?;
@@ -491,9 +482,7 @@ impl<'a> Job<'a> {
     fn check_end(&self) -> Result<()> {
         let ends = match &self.source {
             Opened::Archive(_, ends) => ends,
-            Opened::Stream(_, Some(Watched { file, opened })) => {
-                return source::check_unchanged(file.as_ref(), opened);
-            }
+            Opened::Stream(_, Some(file)) => return file.check_unchanged(),
             Opened::Stream(..) | Opened::Positional(_) => return Ok(()),
         };
         if let Some(ending) = taken(&ends.ending) {

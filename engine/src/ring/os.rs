@@ -30,7 +30,7 @@ use super::file::{Attributes, Directory, Disk, File, FileKind, Guard, Replace, S
 use super::pwrite::Pwrite;
 use super::system;
 use super::uring::Uring;
-use super::writeback::settled;
+use super::writeback::settled_after;
 use super::{Backend, BackendConfig, BackendKind};
 use crate::limits::ALIGN;
 use crate::planted::{self, Bug};
@@ -141,11 +141,11 @@ impl File for OsFile {
     }
 
     fn settled(&self) -> io::Result<Status> {
-        let status = self.status()?;
-        match status.kind {
-            FileKind::Regular => Ok(status_of(&settled(&self.0)?)),
+        let stat = rustix::fs::fstat(&self.0)?;
+        match status_of(&stat).kind {
+            FileKind::Regular => Ok(status_of(&settled_after(&self.0, stat)?)),
             // What is written to a device moves no time of its node.
-            _ => Ok(status),
+            _ => self.status(),
         }
     }
 

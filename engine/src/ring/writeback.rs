@@ -40,7 +40,12 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 /// As `fstat`; `ResourceBusy` where somebody writes to the file in each tick.
 pub fn settled(file: impl AsFd) -> io::Result<Stat> {
-    let mut stat = fstat(&file)?;
+    let stat = fstat(&file)?;
+    settled_after(file, stat)
+}
+
+/// As [`settled`], where `stat` is what the kernel has just said of it.
+pub(super) fn settled_after(file: impl AsFd, mut stat: Stat) -> io::Result<Stat> {
     if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
         write_out(&file);
         stat = fstat(&file)?;

@@ -2,6 +2,8 @@
 //!
 //! A regular file or a block device can be read at any place by any core, and its length is known
 //! ([`Positional`]); a pipe can only be read in order, by one thread, until it ends ([`stream`]).
+//!
+//! Whatever reads a file keeps it as an [`OpenFile`], which tells at the end whether it changed.
 
 pub mod stream;
 
@@ -43,26 +45,47 @@ impl Source {
         if !file.states_length() {
             return Ok(Self::Stream);
         }
-        let opened = settled(file.as_ref()).map_err(|error| error.at(path))?;
+        let opened = OpenFile::settled(file).map_err(|error| error.at(path))?;
+        let OpenFile { file, status } = &opened;
         // Files of /proc state no length, and have content all the same.
-        if opened.len == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
+        if status.len == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
             return Ok(Self::Stream);
         }
-        let sparse = opened.kind == FileKind::Regular && opened.allocated < opened.len;
-        Ok(Self::Positional(Positional { file, opened, sparse, path: path.to_owned() }))
+        let sparse = status.kind == FileKind::Regular && status.allocated < status.len;
+        Ok(Self::Positional(Positional { opened, sparse, path: path.to_owned() }))
     }
 }
 
-/// A regular file or block device, as it was when it was opened.
+/// An open file, and what it was when it was opened.
 #[derive(Clone, Debug)]
-pub struct Positional {
+pub struct OpenFile {
     file: Arc<dyn File>,
-    opened: Status,
-    sparse: bool,
-    path: PathBuf,
+    status: Status,
 }
 
-impl Positional {
+impl OpenFile {
+    /// `file`, in such a way that a later write to it shows.
+    ///
+    /// # Errors
+    /// `InputChanged` where somebody writes to it all the time, `Input` where it can't be looked
+    /// at.
+    pub fn settled(file: Arc<dyn File>) -> Result<Self> {
+        let status = file.settled().map_err(|error| match error.kind() {
+            std::io::ErrorKind::ResourceBusy => changed("is being written to"),
+            _ => Error::from_io(ErrorKind::Input, "cannot look at the input", error),
+        })?;
+        Ok(Self { file, status })
+    }
+
+    /// `file` as it is now. A write in the same tick of the clock may not show later.
+    ///
+    /// # Errors
+    /// As `fstat`.
+    pub fn as_it_is(file: Arc<dyn File>) -> std::io::Result<Self> {
+        let status = file.status()?;
+        Ok(Self { file, status })
+    }
+
     /// The open file.
     #[must_use]
     pub fn file(&self) -> &Arc<dyn File> {
@@ -72,7 +95,40 @@ impl Positional {
     /// What it was when it was opened.
     #[must_use]
     pub fn status(&self) -> &Status {
-        &self.opened
+        &self.status
+    }
+
+    /// Checks that the file is still what it was when it was opened.
+    ///
+    /// # Errors
+    /// `InputChanged`, saying how.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let now = self.file.status().map_err(|error| {
+            Error::from_io(ErrorKind::Input, "cannot look at the input again", error)
+        })?;
+        self.status.change_to(&now).map_or(Ok(()), |what| Err(changed(what)))
+    }
+}
+
+/// A regular file or block device that is read at any place.
+#[derive(Clone, Debug)]
+pub struct Positional {
+    opened: OpenFile,
+    sparse: bool,
+    path: PathBuf,
+}
+
+impl Positional {
+    /// The open file.
+    #[must_use]
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.opened.file
+    }
+
+    /// What it was when it was opened.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.opened.status
     }
 
     /// Where it was opened.
@@ -93,7 +149,7 @@ impl Positional {
         let mut runs = Vec::new();
         let mut from = range.start;
         while from < range.end {
-            let next = self.file.next_data(from).map_err(|error| {
+            let next = self.opened.file.next_data(from).map_err(|error| {
                 Error::from_io(ErrorKind::Input, "cannot look for holes", error)
                     .at(&self.path)
                     .offset(from)
@@ -112,30 +168,8 @@ impl Positional {
     /// # Errors
     /// `InputChanged`, saying how.
     pub fn check_unchanged(&self) -> Result<()> {
-        check_unchanged(self.file.as_ref(), &self.opened).map_err(|error| error.at(&self.path))
+        self.opened.check_unchanged().map_err(|error| error.at(&self.path))
     }
-}
-
-/// What an input is at its opening, in such a way that a later write to it shows.
-///
-/// # Errors
-/// `InputChanged` where somebody writes to it all the time, `Input` where it can't be looked at.
-pub fn settled(file: &dyn File) -> Result<Status> {
-    file.settled().map_err(|error| match error.kind() {
-        std::io::ErrorKind::ResourceBusy => changed("is being written to"),
-        _ => Error::from_io(ErrorKind::Input, "cannot look at the input", error),
-    })
-}
-
-/// Checks that an input is still what it was when it was opened.
-///
-/// # Errors
-/// `InputChanged`, saying how.
-pub fn check_unchanged(file: &dyn File, opened: &Status) -> Result<()> {
-    let now = file.status().map_err(|error| {
-        Error::from_io(ErrorKind::Input, "cannot look at the input again", error)
-    })?;
-    opened.change_to(&now).map_or(Ok(()), |what| Err(changed(what)))
 }
 
 fn changed(what: impl Into<Cow<'static, str>>) -> Error {

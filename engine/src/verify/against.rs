@@ -12,14 +12,14 @@
 //! - AG2: a source that changed while it was compared is an error, whatever the comparison found.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::escape::shown;
 use crate::planted::{self, Bug};
-use crate::ring::file::{Disk, File, FileKind, Status};
+use crate::ring::file::{Disk, FileKind, Status};
 use crate::ring::whole::read_full;
-use crate::source;
+use crate::source::OpenFile;
 
 /// Bytes of the source that are read at a time: they stay in a core's cache.
 const PIECE_BYTES: usize = 256 << 10;
@@ -58,8 +58,7 @@ pub struct Comparison {
 /// An open source, and the differences found so far.
 #[derive(Debug)]
 pub(crate) struct Against {
-    file: Arc<dyn File>,
-    opened: Status,
+    opened: OpenFile,
     path: PathBuf,
     found: Mutex<Found>,
 }
@@ -98,18 +97,18 @@ impl Against {
             }
         }
         let file = disk.open(path, false).map_err(failed)?;
-        let opened = source::settled(&*file).map_err(|error| error.at(path))?;
-        Ok(Self { file, opened, path: path.to_owned(), found: Mutex::default() })
+        let opened = OpenFile::settled(file).map_err(|error| error.at(path))?;
+        Ok(Self { opened, path: path.to_owned(), found: Mutex::default() })
     }
 
     /// What the source was when it was opened.
     pub(crate) fn status(&self) -> &Status {
-        &self.opened
+        self.opened.status()
     }
 
     /// Says which range will be compared soon.
     pub(crate) fn expect(&self, offset: u64, len: u64) {
-        self.file.will_read(offset, len);
+        self.opened.file().will_read(offset, len);
     }
 
     /// Compares content that stands at `offset`, of that chunk where it has chunks, with the
@@ -162,7 +161,7 @@ impl Against {
     }
 
     fn read(&self, piece: &mut [u8], offset: u64) -> Result<usize> {
-        read_full(&*self.file, piece, offset).map_err(|error| {
+        read_full(&**self.opened.file(), piece, offset).map_err(|error| {
             Error::from_io(ErrorKind::Input, "cannot read", error).at(&self.path).offset(offset)
         })
     }
@@ -204,7 +203,6 @@ impl Against {
 
     fn check_unchanged(&self) -> Result<()> {
         // AG2
-        let unchanged = source::check_unchanged(&*self.file, &self.opened);
-        unchanged.map_err(|error| error.at(&self.path))
+        self.opened.check_unchanged().map_err(|error| error.at(&self.path))
     }
 }
