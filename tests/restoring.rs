@@ -398,6 +398,29 @@ fn what_a_killed_run_left_is_removed() {
     assert_eq!(strays(&inner), [live]);
 }
 
+/// A restore that replaces what exists takes a directory over by its entry, and looks in it too.
+#[test]
+fn what_a_killed_run_left_is_removed_by_one_that_replaces() {
+    let mut archive = Vec::new();
+    put(&mut archive, FOLDER, "by-entry", "", 0o755, b"");
+    put(&mut archive, FILE, "by-entry/file", "", 0o644, b"1");
+    put(&mut archive, FILE, "by-member/file", "", 0o644, b"2");
+    let folder = folder(archive);
+    for args in [&[][..], &["-f"]] {
+        let inner = ["", "by-entry", "by-member"].map(|name| folder.path().join("out").join(name));
+        for inner in &inner {
+            fs::create_dir_all(inner).unwrap();
+            fs::write(inner.join(".7-1.ringpack-partial"), b"stale").unwrap();
+        }
+        let mut unpack = ringpack(["unpack", "-q", "-x", "in.zst", "-o", "out"]);
+        succeed(unpack.args(args).current_dir(folder.path()));
+        for inner in &inner {
+            assert_eq!(strays(inner), [""; 0], "{args:?}, {}", inner.display());
+        }
+        fs::remove_dir_all(folder.path().join("out")).unwrap();
+    }
+}
+
 /// Peak of one run, in KiB, as seen by a process that has no other child.
 fn peak(folder: &Path, line: &str) -> i64 {
     let script = "import os,resource,subprocess,sys\n\

@@ -329,12 +329,13 @@ impl<'a> Extraction<'a> {
             opened => opened.map_err(|error| failed(self, error))?,
         };
         self.restored.members += 1;
-        let is_own = matches!(self.seen.fate(&target.key), Some(Fate::Made | Fate::Set));
+        let fate = self.seen.fate(&target.key);
+        if fate.is_none() {
+            remove_strays(&open);
+            self.seen.note(&target.key, Fate::Existing);
+        }
+        let is_own = matches!(fate, Some(Fate::Made | Fate::Set));
         if !is_own && !self.rights.replace {
-            if self.seen.fate(&target.key) != Some(Fate::Existing) {
-                remove_strays(&open);
-                self.seen.note(&target.key, Fate::Existing);
-            }
             return Ok(());
         }
         let status = fstat(&open).map_err(|error| failed(self, error))?;
