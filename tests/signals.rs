@@ -235,6 +235,35 @@ fn two_at_once_onto_one_target() {
     assert!(!place.path(PARTIAL).exists());
 }
 
+/// One that waited for another's lock looks at the target again before it does any work.
+#[test]
+fn one_that_waited_for_a_writer_finds_its_file_and_leaves_nothing() {
+    let place = Place::new();
+    let mut first = place.in_the_middle(Doing::PackPipe, false);
+    let mut second = Running::start(&mut place.command(Doing::Unpack, false));
+    // It opens the other's partial file to wait for its lock.
+    until("it waits", || has_open(second.child().id(), &place.path(PARTIAL)));
+    second.signal(Signal::SIGSTOP);
+    first.signal(Signal::SIGCONT);
+    drop(first.child().stdin.take());
+    let output = first.end();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let packed = fs::read(place.path("out")).unwrap();
+    second.signal(Signal::SIGCONT);
+    let output = second.end();
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("finished"), "{}", stderr(&output));
+    assert!(!place.path(PARTIAL).exists());
+    assert!(fs::read(place.path("out")).unwrap() == packed);
+}
+
+/// Whether the process has the file open.
+fn has_open(pid: u32, path: &Path) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let path = path.canonicalize().unwrap();
+    open.flatten().any(|open| fs::read_link(open.path()).is_ok_and(|leads_to| leads_to == path))
+}
+
 /// What a file that is being written may be read by is its owner alone; what the finished one may,
 /// its source says, or the umask.
 #[test]

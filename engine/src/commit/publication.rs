@@ -129,6 +129,11 @@ impl Partial {
         if !partial.owned {
             return Err(locked(&partial.target));
         }
+        // The writer that held the lock may have published since the target was looked at. From now
+        // on no other does, so this job would end in vain.
+        if partial.target.replace() == Replace::Never && partial.target.current()?.is_some() {
+            return Err(partial.target.exists());
+        }
         let had_journal = partial.remove_old_journals(left.is_some())?;
         partial.took_over = left.map(|_| {
             let with = if had_journal { " and its checkpoint" } else { "" };
