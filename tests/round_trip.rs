@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use support::cases::{Case, Giant};
 use support::{
-    Random, assert_same, backends, is_root, names, ringpack, run, run_with_input, skip, succeed,
+    Random, assert_same, backends, has_tool, is_root, names, ringpack, run, run_with_input, skip,
+    succeed,
 };
 
 /// Packs each content of the case by each backend and as a stream, and restores it every way.
@@ -179,6 +180,44 @@ fn mode_and_time_are_taken_over() {
             let found = fs::metadata(path(name)).unwrap();
             assert_eq!(found.mode() & 0o7777, taken, "{name} of {given:o}");
             assert_eq!(found.modified().unwrap(), modified, "{name} of {given:o}");
+        }
+        fs::remove_file(path("in")).unwrap();
+    }
+}
+
+/// The group bits of a mode are the ACL's mask where there is an ACL, and a copy has no ACL.
+#[test]
+fn a_group_that_an_acl_keeps_out_stays_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (acl, shown, taken) in [
+        ("u::rw,u:65534:r,g::-,o::-", 0o640, 0o600),
+        ("u::rw,u:65534:rw,g::r,o::-", 0o660, 0o640),
+        ("u::rw,u:65534:rw,g::rw,m::r,o::r", 0o644, 0o644),
+    ] {
+        fs::write(path("in"), b"content").unwrap();
+        let mut setfacl = Command::new("setfacl");
+        if !has_tool("setfacl") || !run(setfacl.args(["-m", acl]).arg(path("in"))).status.success()
+        {
+            return skip(
+                "a_group_that_an_acl_keeps_out_stays_out",
+                "setfacl is missing or refused",
+            );
+        }
+        assert_eq!(fs::metadata(path("in")).unwrap().mode() & 0o777, shown, "{acl}");
+        for (input, args) in [("in", &[][..]), ("in", &["--io", "pwrite"]), ("foreign", &[])] {
+            succeed(ringpack(["pack", "-f", "-o"]).arg(path("packed")).arg(path("in")).args(args));
+            if input == "foreign" {
+                let mut copy = Command::new("zstd");
+                succeed(copy.args(["-qf", "-o"]).arg(path("packed")).arg(path("in")));
+                succeed(Command::new("setfacl").args(["-m", acl]).arg(path("packed")));
+            }
+            succeed(ringpack(["unpack", "-f", "-o"]).arg(path("out")).arg(path("packed")));
+            let of_packed = if input == "foreign" { shown } else { taken };
+            for (name, expected) in [("packed", of_packed), ("out", taken)] {
+                let found = fs::metadata(path(name)).unwrap().mode() & 0o777;
+                assert_eq!(found, expected, "{name} of {input} with {acl}: {found:o}");
+            }
         }
         fs::remove_file(path("in")).unwrap();
     }

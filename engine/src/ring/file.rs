@@ -40,7 +40,8 @@ pub struct Status {
     pub len: u64,
     /// Bytes allocated for it.
     pub allocated: u64,
-    /// Permission bits, set-id and sticky bits left out.
+    /// Permission bits, set-id and sticky bits left out. Those of an open file with an ACL are what
+    /// the owning group has by it, not the ACL's mask.
     pub mode: u32,
     /// Owner.
     pub uid: u32,

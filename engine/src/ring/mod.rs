@@ -21,6 +21,7 @@
 //! - R3: a backend dropped with operations in flight waits for them, or leaks their buffers; it
 //!   never frees one the kernel may still write to or read from.
 
+mod acl;
 pub mod affinity;
 mod calls;
 pub mod cpu;

@@ -26,6 +26,7 @@ use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{LinkatFlags, UnlinkatFlags, Whence, linkat, lseek, unlinkat};
 
+use super::acl::without_acl;
 use super::file::{Attributes, Directory, Disk, File, FileKind, Guard, Replace, Status};
 use super::pwrite::Pwrite;
 use super::system;
@@ -132,7 +133,7 @@ impl File for OsFile {
     }
 
     fn status(&self) -> io::Result<Status> {
-        let mut status = status_of(&rustix::fs::fstat(&self.0)?);
+        let mut status = without_acl(&self.0, status_of(&rustix::fs::fstat(&self.0)?));
         if status.kind == FileKind::BlockDevice {
             status.len = lseek(&self.0, 0, Whence::SeekEnd)? as u64;
             status.allocated = status.len;
@@ -143,7 +144,9 @@ impl File for OsFile {
     fn settled(&self) -> io::Result<Status> {
         let stat = rustix::fs::fstat(&self.0)?;
         match status_of(&stat).kind {
-            FileKind::Regular => Ok(status_of(&settled_after(&self.0, stat)?)),
+            FileKind::Regular => {
+                Ok(without_acl(&self.0, status_of(&settled_after(&self.0, stat)?)))
+            }
             // What is written to a device moves no time of its node.
             _ => self.status(),
         }
