@@ -412,6 +412,19 @@ fn nothing_to_go_on_from() {
 }
 
 /// Who goes on with a job that is running is told so, and harms nothing (J5).
+/// The message names what gets past a file that took the target's name meanwhile.
+#[test]
+fn a_target_that_appeared_meanwhile_is_replaced_if_asked() {
+    let place = Place::new();
+    place.leave();
+    fs::write(place.path("out"), OLD).unwrap();
+    let said = fail(&mut place.resume(), 7);
+    assert!(said.contains("--force") && said.ends_with("  ringpack resume out\n"), "{said}");
+    assert_eq!(fs::read(place.path("out")).unwrap(), OLD);
+    succeed(place.resume().arg("--force"));
+    place.check_packed("replaced");
+}
+
 #[test]
 fn a_live_writers_job_is_not_gone_on_with() {
     let place = Place::new();

@@ -63,12 +63,14 @@ impl Failure {
                 Some(bytes) => {
                     message::error(&error.to_string());
                     let covered = human(bytes);
-                    let same = match error.kind() {
-                        ErrorKind::NotResumable => ", to the same content as before",
-                        _ => "",
+                    let how = match error.kind() {
+                        ErrorKind::NotResumable => "go on, to the same content as before with:",
+                        ErrorKind::TargetExists => {
+                            "move that file away, or add --force to replace it, and go on with:"
+                        }
+                        _ => "go on with:",
                     };
-                    let how =
-                        format!("{covered} of the input are packed and kept; go on{same} with:");
+                    let how = format!("{covered} of the input are packed and kept; {how}");
                     message::note(&how);
                     message::note(&format!("  {command}"));
                 }

@@ -51,6 +51,9 @@ fn by_cause(kind: ErrorKind, cause: Errno, output: Option<&str>) -> Option<Strin
         }
         Errno::EACCES | Errno::EPERM if is_input => "run as a user who may read it".to_owned(),
         Errno::EACCES | Errno::EPERM => format!("run as a user who may write there{or_another}"),
+        Errno::EISDIR | Errno::ENOTEMPTY if !is_input => {
+            "move the directory that has this name out of the way".to_owned()
+        }
         Errno::EROFS => match output {
             Some(by) => format!("name an output on another file system with {by}"),
             None => "mount the file system for writing".to_owned(),

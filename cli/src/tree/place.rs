@@ -81,7 +81,9 @@ impl Root {
 
     /// The error of a member that is not to be restored.
     pub(super) fn refused(&self, path: &[u8], what: &'static str) -> Error {
-        Error::new(ErrorKind::Output, what).at(self.shown(path))
+        Error::new(ErrorKind::Output, what)
+            .at(self.shown(path))
+            .hint("ringpack ls lists what the archive holds")
     }
 
     /// A member's path, for people.

@@ -93,7 +93,8 @@ impl Target {
         match target.current()? {
             None => {}
             Some(Status { kind: FileKind::Directory, .. }) => {
-                return Err(Error::new(ErrorKind::Output, "is a directory").at(path));
+                let error = Error::new(ErrorKind::Output, "is a directory").at(path);
+                return Err(error.hint("name a file in it"));
             }
             Some(Status { kind: FileKind::Regular, .. }) if replace == Replace::Allowed => {}
             Some(Status { kind: FileKind::Regular, .. }) => return Err(target.exists()),

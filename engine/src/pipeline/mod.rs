@@ -241,7 +241,10 @@ impl Crew<'_> {
                         Ok(thread) => threads.push(thread),
                         Err(error) => {
                             let what = "cannot start a worker thread";
-                            self.shared.fail(Error::from_io(ErrorKind::Output, what, error));
+                            let error = Error::from_io(ErrorKind::Output, what, error);
+                            let hint = "raise the limit on processes (ulimit -u, pids.max), \
+                                        or use fewer threads (-T N)";
+                            self.shared.fail(error.hint(hint));
                         }
                     }
                 }
