@@ -140,7 +140,7 @@ fn a_tree_deeper_than_open_files() {
                 tar --sort=name -cf theirs.tar tree";
     succeed(Command::new("sh").args(["-c", line]).current_dir(folder.path()));
     let limited = |line: &str| {
-        let line = format!("ulimit -n 128; exec {} {line}", binary().display());
+        let line = format!("ulimit -n 48; exec {} {line}", binary().display());
         succeed(Command::new("sh").args(["-c", &line]).current_dir(folder.path()))
     };
     limited("pack -q tree -o ours.zst");

@@ -291,7 +291,7 @@ fn a_tree_deeper_than_open_files() {
     let mut pack = ringpack(["pack", "-q", "-", "-o", "in.zst"]);
     assert!(run_with_input(pack.current_dir(folder.path()), &archive).status.success());
     let line = format!(
-        "ulimit -n 128; exec {} unpack -q -x --same-permissions in.zst -o ours",
+        "ulimit -n 48; exec {} unpack -q -x --same-permissions in.zst -o ours",
         binary().display()
     );
     succeed(Command::new("sh").args(["-c", &line]).current_dir(folder.path()));

@@ -70,6 +70,7 @@ Environment:
   RINGPACK_LOG   what is logged, as debug or ringpack=info
   RINGPACK_SANDBOX   off: reading files of others is not confined by Landlock
   NO_COLOR       no colours, if it is not empty
+  SOURCE_DATE_EPOCH  stands in for --clamp-mtime
   TMPDIR         where scratch files stand if the output is a stream";
 
 /// What stands below the help: zstd's flags, the exit codes and the environment.

@@ -22,7 +22,7 @@ use super::attributes::Attributes;
 use super::place::open_directory;
 
 /// Most directories that are held open.
-const OPEN_MAX: usize = 64;
+const OPEN_MAX: usize = 8;
 
 /// The directories entered, the innermost last, each with what belongs to it.
 pub(super) struct Descent<T> {
