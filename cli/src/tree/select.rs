@@ -24,7 +24,9 @@ impl Patterns {
     pub(crate) fn new(typed: &[String]) -> Result<Self, String> {
         let mut builders = [GlobSetBuilder::new(), GlobSetBuilder::new()];
         for pattern in typed {
+            // As the paths are that it is held against.
             let plain = pattern.trim_end_matches('/');
+            let plain = plain.strip_prefix("./").unwrap_or(plain);
             let [itself, within] = &mut builders;
             itself.add(
                 glob(plain)
@@ -97,6 +99,8 @@ mod tests {
         assert_eq!(set.meaning(b"a.txt"), [1]);
         assert_eq!(set.meaning(b"./exact"), [2]);
         assert!(set.meaning(b"d/\xFF/exact").is_empty());
+        let set = patterns(&["./d/sub/", "./exact"]);
+        assert_eq!((set.meaning(b"d/sub/x"), set.meaning(b"./exact")), (vec![0], vec![1]));
     }
 
     #[test]
