@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringpack::buffer::Buffer;
 use ringpack::checksum;
-use ringpack::codec::{Decoder, Encoder, encode_room};
+use ringpack::codec::{Chunk, Decoder, Encoder, encode_room};
 use ringpack::digest;
 use ringpack::format::header::CodecKind;
 use ringpack::format::index::{Entry, Index};
@@ -30,9 +30,11 @@ fn codec(criterion: &mut Criterion) {
     ] {
         let mut encoder = Encoder::new(kind, level);
         group.bench_function(format!("encode {name}"), |bencher| {
-            bencher.iter(|| encoder.encode(black_box(&raw), &mut out).expect("encoded"));
+            bencher.iter(|| {
+                encoder.encode(Chunk::Bytes(black_box(&raw)), None, &mut out).expect("encoded")
+            });
         });
-        let frame = encoder.encode(&raw, &mut out).expect("encoded");
+        let frame = encoder.encode(Chunk::Bytes(&raw), None, &mut out).expect("encoded");
         let mut back = vec![0; CHUNK];
         let mut decoder = Decoder::new().expect("a decoder");
         group.bench_function(format!("decode {name}"), |bencher| {

@@ -5,14 +5,15 @@ use std::ffi::OsStr;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ringpack::codec::{Encoder, encode_room};
-use ringpack::format::Subtype;
+use ringpack::codec::{Chunk, Encoder, encode_room};
 use ringpack::format::frame::FrameHeader;
 use ringpack::format::header::{CodecKind, Header, PlacementKind};
 use ringpack::format::index;
 use ringpack::format::layout::Geometry;
 use ringpack::format::recipe::Recipe;
-use ringpack::format::record::{ChunkRecord, Open, Record, SourceIdentity, SourceKind};
+use ringpack::format::record::{
+    ChunkRecord, Open, PartialIdentity, Record, SourceIdentity, SourceKind,
+};
 use ringpack::format::seek_table;
 use ringpack::journal::{Checkpoint, Journal, JournaledExtent, Replay};
 use ringpack::limits::HEADER_LEN;
@@ -57,16 +58,21 @@ fn structures(criterion: &mut Criterion) {
     let writer = MemoryWriter::new(&WriteOptions::default()).expect("a writer");
     writer.write_chunk(0, b"something to keep").expect("written");
     let container = writer.finalize().expect("a container");
-    let bytes = &container[..HEADER_LEN];
+    let table_len = seek_table::decode_footer(&container).map(seek_table::table_len);
+    let end = container.len() - table_len.expect("a table") as usize;
+    let bytes = &container[end - HEADER_LEN..end];
     group.bench_function("header decode", |bencher| {
-        bencher.iter(|| Header::decode(black_box(bytes), Subtype::Header).expect("decoded"));
+        bencher.iter(|| Header::decode(black_box(bytes)).expect("decoded"));
     });
-    let header = Header::decode(bytes, Subtype::Header).expect("decoded");
+    let header = Header::decode(bytes).expect("decoded");
     group.bench_function("header encode", |bencher| {
-        bencher.iter(|| black_box(&header).encode(Subtype::Header));
+        bencher.iter(|| black_box(&header).encode());
     });
     let mut frame = vec![0; encode_room(5000)];
-    let len = Encoder::new(CodecKind::Zstd, 1).encode(&[7; 5000], &mut frame).expect("encoded").len;
+    let len = Encoder::new(CodecKind::Zstd, 1)
+        .encode(Chunk::Bytes(&[7; 5000]), None, &mut frame)
+        .expect("encoded")
+        .len;
     frame.truncate(len);
     group.bench_function("frame header decode", |bencher| {
         bencher.iter(|| FrameHeader::decode(black_box(&frame)).expect("decoded"));
@@ -101,6 +107,7 @@ fn journal(criterion: &mut Criterion) {
     let name = OsStr::new("journal");
     let open = || Open {
         run: [7; 16],
+        partial: PartialIdentity::default(),
         recipe: recipe(),
         replace: false,
         source: SourceIdentity { kind: SourceKind::Stream, ..SourceIdentity::default() },

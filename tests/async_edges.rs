@@ -247,7 +247,9 @@ fn a_tokio_program_writes_the_same_bytes_and_its_runtime_is_never_blocked() {
             for task in tasks {
                 task.await.unwrap().unwrap();
             }
-            assert_eq!(writer.checkpoint().await.unwrap().chunks, 61);
+            // M2: the short last one is durable with the end.
+            let covered = if placement == PlacementKind::Dense { 60 } else { 61 };
+            assert_eq!(writer.checkpoint().await.unwrap().chunks, covered);
             let clone = writer.clone();
             let used = writer.finalize(None).await.unwrap_err();
             assert!(used.to_string().contains("clone"), "{used}");

@@ -21,7 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt};
 use tokio::runtime::{Builder, Runtime};
 
 const CHUNK: usize = 1 << 16;
-const SHAPE: Shape = Shape { placement: PlacementKind::Dense, blake3: true, streamed: false };
+const SHAPE: Shape = Shape { placement: PlacementKind::Dense, blake3: true };
 /// Longer than any test waits that passes.
 const NEVER: Duration = Duration::from_secs(60);
 

@@ -50,7 +50,7 @@ fn cmp(content: &Path, source: &Path) -> (Option<u64>, BTreeSet<u64>) {
 
 fn options() -> PackOptions {
     let codec = Codec::Zstd(1);
-    PackOptions { codec, chunk_log2: 16, extent_chunks: Some(3), ..PackOptions::default() }
+    PackOptions { codec, chunk_log2: Some(16), extent_chunks: Some(3), ..PackOptions::default() }
 }
 
 /// Packs a file, into a pipe if it is to be streamed.
@@ -222,7 +222,7 @@ fn people_and_programs_are_told_where_it_differs() {
     let at = |name: &str| folder.path().join(name);
     let mut bytes = content(4 * MIB, 2);
     fs::write(at("data"), &bytes).unwrap();
-    succeed(ringpack(["pack"]).arg(at("data")));
+    succeed(ringpack(["pack", "--chunk-size", "1M"]).arg(at("data")));
     succeed(&mut against(&at("data.zst"), &at("data")));
     let (said, code) = objects(&mut against(&at("data.zst"), &at("data")));
     assert_eq!((said.len(), code), (1, Some(0)));
@@ -253,7 +253,7 @@ fn what_cant_be_compared_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("data"), content(100_000, 3)).unwrap();
-    succeed(ringpack(["pack"]).arg(at("data")));
+    succeed(ringpack(["pack", "--chunk-size", "1M"]).arg(at("data")));
     nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
     for (source, code, said) in [
         ("nowhere", INPUT, "No such file"),
@@ -275,9 +275,9 @@ fn damage_and_differences_are_told_apart() {
     let at = |name: &str| folder.path().join(name);
     let mut bytes = content(4 * MIB, 4);
     fs::write(at("data"), &bytes).unwrap();
-    succeed(ringpack(["pack"]).arg(at("data")));
+    succeed(ringpack(["pack", "--chunk-size", "1M"]).arg(at("data")));
     let mut container = fs::read(at("data.zst")).unwrap();
-    container[4096 + 100] ^= 1;
+    container[100] ^= 1;
     fs::write(at("data.zst"), &container).unwrap();
     let said = fail(&mut against(&at("data.zst"), &at("data")), DAMAGED);
     assert!(said.contains("chunk 0") && !said.contains("the content has"), "{said}");
@@ -303,7 +303,11 @@ fn a_device_is_compared_to_its_end() {
     else {
         return;
     };
-    succeed(ringpack(["pack", "--check", "-o"]).arg(at("d.zst")).arg(device.path()));
+    succeed(
+        ringpack(["pack", "--check", "--chunk-size", "1M", "-o"])
+            .arg(at("d.zst"))
+            .arg(device.path()),
+    );
     succeed(&mut against(&at("d.zst"), device.path()));
     let said = fail(&mut against(&at("d.zst"), shorter.path()), DIFFERS);
     let end = format!("at byte {}: the content goes on where ", 5 * MIB);
@@ -599,7 +603,7 @@ fn pc1_what_cant_be_read_back_is_not_published() {
     let disk = WatchedDisk::new(OsDisk, move |step| {
         if step == Step::Read && seen.look().phase == Phase::Checking {
             let file = fs::OpenOptions::new().write(true).open(&partial).unwrap();
-            file.write_all_at(&[0xFF; 16], 4096 + 200).unwrap();
+            file.write_all_at(&[0xFF; 16], 200).unwrap();
         }
     });
     let options = PackOptions { check_content: true, progress, threads: Some(1), ..options() };

@@ -21,7 +21,7 @@ use support::source::Source;
 use support::{Random, assert_same, content};
 
 const CHUNK: usize = 1 << 16;
-const PLAIN: Shape = Shape { placement: PlacementKind::Dense, blake3: false, streamed: false };
+const PLAIN: Shape = Shape { placement: PlacementKind::Dense, blake3: false };
 const ZSTD: Codec = Codec::Zstd(3);
 /// What a buffer holds before anything is read into it.
 const BLANK: u8 = 0xAA;
@@ -82,6 +82,25 @@ fn every_source_of_every_kind_of_container_gives_its_content() {
                     assert!(reader.verify(decode).unwrap().is_intact(), "{what}");
                 }
             }
+        }
+    }
+}
+
+/// What opening needs stands in the last 64 KiB, and is read at once: a request where the bytes
+/// come over a network.
+#[test]
+fn opening_reads_once() {
+    for shape in Shape::all() {
+        for len in [0, 1, 9 * CHUNK + 77, 300 * CHUNK] {
+            let bytes = shape.pack(&vec![7; len], ZSTD);
+            let reads = Arc::new(AtomicU64::new(0));
+            let counted = Arc::clone(&reads);
+            let source = Source::new(bytes, move |bytes, buf, offset| {
+                counted.fetch_add(1, Relaxed);
+                bytes.read_at(buf, offset)
+            });
+            ContainerReader::from_source(source).unwrap();
+            assert_eq!(reads.load(Relaxed), 1, "{shape:?}, {len} bytes");
         }
     }
 }
@@ -258,7 +277,7 @@ fn nothing_but(reader: &ContainerReader, expected: &[u8], seed: u64, what: &str)
 fn v2_whatever_byte_is_flipped_no_wrong_byte_comes_out() {
     // Three short frames and not a byte of it twice: BLANK isn't in it.
     let expected: Vec<u8> = (0..2 * CHUNK + 999).map(|at| (at / 700) as u8 & 0x7F).collect();
-    for shape in [PLAIN, Shape { blake3: true, streamed: true, ..PLAIN }] {
+    for shape in [PLAIN, Shape { blake3: true, ..PLAIN }] {
         let bytes = shape.pack(&expected, ZSTD);
         let damaged_seen = AtomicU64::new(0);
         share(
@@ -357,7 +376,8 @@ const LIES: &[Lie] = &[
     (
         "what stands elsewhere",
         |bytes, buf, offset| bytes.read_at(buf, offset ^ 4096),
-        [Some(ErrorKind::NotAContainer), None],
+        // Beyond the end of a short file, where the other place is.
+        [Some(ErrorKind::InputChanged), None],
     ),
     (
         "rubbish behind what it says it read",

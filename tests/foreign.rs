@@ -87,6 +87,60 @@ fn check_ranges(folder: &Path, original: &[u8], what: &str) {
     fail(ringpack(past).current_dir(folder), 2);
 }
 
+/// Containers one behind the other, and another program's file between them, are read as zstd reads
+/// them. None is damaged, so nothing is said, and `info` lists them.
+#[test]
+fn containers_in_a_row() {
+    let kinds: [(&[&str], usize); 5] = [
+        (&["-1"], 300_000),
+        (&["--store", "--digest", "blake3"], 70_000),
+        (&["--placement", "slots"], 200_000),
+        (&[], 0),
+        (&["-19"], 65_536),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (mut row, mut contents, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, (args, len)) in kinds.into_iter().enumerate() {
+        let bytes = content(len, number as u64);
+        let pack = &mut ringpack(["pack", "--chunk-size", "64K", "-"]);
+        let packed = run_with_input(pack.args(args), &bytes).stdout;
+        places.push((row.len() as u64, packed.len() as u64, len as u64));
+        row.extend(packed);
+        contents.extend(bytes);
+        if number == 1 {
+            row.extend(frame(b"by another program", PLAIN));
+            contents.extend(b"by another program");
+        }
+    }
+    fs::write(folder.path().join("row.zst"), &row).unwrap();
+    let at = |args: &[&str]| {
+        let mut command = ringpack(args);
+        command.current_dir(folder.path());
+        command
+    };
+    // Frames of both kinds, and skippable ones, as zstd counts them.
+    let listed = succeed(Command::new("zstd").args(["-l", "row.zst"]).current_dir(folder.path()));
+    let listed = String::from_utf8(listed).unwrap();
+    let mut columns = listed.lines().last().unwrap().split_whitespace();
+    let mut count = || columns.next().unwrap().parse::<u64>().unwrap();
+    let (all, skippable) = (count(), count());
+    check(&row, &contents, Expected { frames: all - skippable, skippable, table: None }, "a row");
+    for args in [&["verify", "row.zst"][..], &["unpack", "-f", "row.zst"]] {
+        let output = run(&mut at(args));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !stderr.contains("table"), "{args:?}: {stderr}");
+    }
+    let info: serde_json::Value =
+        serde_json::from_slice(&succeed(&mut at(&["info", "--json", "row.zst"]))).unwrap();
+    let found = info["containers"].as_array().unwrap();
+    let field = |row: &serde_json::Value, name: &str| row[name].as_u64().unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|row| (field(row, "offset"), field(row, "file_size"), field(row, "content_size")))
+        .collect();
+    assert_eq!(found, places, "{info}");
+}
+
 #[test]
 fn frames_of_every_shape() {
     let original = content(900_000, 1);

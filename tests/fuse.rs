@@ -97,7 +97,7 @@ fn u4_a_read_that_fails_is_an_error_and_one_that_ends_early_is_made_up_for() {
             let what = format!("{name}, {io}");
             place.mount.behave(reading(Transfers::FailAt(FAULT)));
             let (code, why) = match name {
-                "verify" => (DAMAGED, "chunk 5 at byte 5251109: the device can't read its extent"),
+                "verify" => (DAMAGED, "chunk 5 at byte 5247013: the device can't read its extent"),
                 _ => (INPUT, "Input/output error"),
             };
             let said = fail(&mut command(name, io, input, output), code);

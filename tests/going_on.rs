@@ -31,7 +31,7 @@ const CHUNK: usize = 1 << 16;
 fn options() -> PackOptions {
     PackOptions {
         codec: Codec::Zstd(1),
-        chunk_log2: 16,
+        chunk_log2: Some(16),
         extent_chunks: Some(1),
         checkpoints: Some(often(1)),
         io: IoMode::Sim,
@@ -109,7 +109,7 @@ fn j6_other_options_are_refused_and_named() {
     let others = [
         ("the codec was zstd", PackOptions { codec: Codec::Store, ..base() }),
         ("the level was 1 and is 2", PackOptions { codec: Codec::Zstd(2), ..base() }),
-        ("the chunk length was 65536", PackOptions { chunk_log2: 17, ..base() }),
+        ("the chunk length was 65536", PackOptions { chunk_log2: Some(17), ..base() }),
         ("the placement was dense", PackOptions { placement: PlacementKind::Slots, ..base() }),
         ("the extent length was 1 chunks", PackOptions { extent_chunks: Some(2), ..base() }),
         ("the digest was none", PackOptions { blake3: true, ..base() }),
@@ -203,13 +203,15 @@ fn j6_a_journal_of_another_run_is_refused() {
     let scenario = scenario(options());
     let disk = interrupted(&scenario);
     let journal = |disk: &SimDisk| disk.read_file(JOURNAL).unwrap();
-    let stale = changed(&disk, |records| open_of(records).run[3] ^= 0x10);
+    let another =
+        |disk: &SimDisk| changed(disk, |records| open_of(records).partial.born_ns ^= 0x10);
+    let stale = another(&disk);
     let longer = scenario_of(CHUNK * 9);
     let of_another_input = disk.killed();
-    of_another_input.write_file(JOURNAL, &journal(&interrupted(&longer)));
-    let wide = self::scenario(PackOptions { chunk_log2: 17, ..options() });
+    of_another_input.write_file(JOURNAL, &journal(&another(&interrupted(&longer))));
+    let wide = self::scenario(PackOptions { chunk_log2: Some(17), ..options() });
     let of_another_length = disk.killed();
-    of_another_length.write_file(JOURNAL, &journal(&interrupted(&wide)));
+    of_another_length.write_file(JOURNAL, &journal(&another(&interrupted(&wide))));
     // A new partial file, of which no checkpoint was taken yet, beside the old journal.
     let new_partial = disk.killed();
     let unfinished = unfinished(&scenario);
@@ -277,7 +279,7 @@ fn j7_what_isnt_as_it_was_written_is_written_anew_and_all_behind_it() {
             let check = |bytes: &[u8], kept: usize, what: &str| {
                 for way in [Way::Pack, Way::Resume] {
                     let left = disk.killed();
-                    left.write_file(PARTIAL, bytes);
+                    left.rewrite_file(PARTIAL, bytes);
                     let report = gone_on(&left, &scenario, way).expect(what);
                     let resumed = report.resumed.unwrap();
                     assert_eq!(resumed.covered_bytes, 5 * CHUNK as u64, "{what}");
@@ -292,8 +294,7 @@ fn j7_what_isnt_as_it_was_written_is_written_anew_and_all_behind_it() {
             let mut random = Random(7);
             for (number, (offset, chunks)) in extents.iter().enumerate().take(5) {
                 let frame_len = u64::from(chunks[0].entry.frame_len);
-                let places =
-                    [0, random.below(frame_len), random.below(frame_len), frame_len - 1, frame_len];
+                let places = [0, random.below(frame_len), random.below(frame_len), frame_len - 1];
                 for place in places {
                     let mut bytes = whole.clone();
                     bytes[(offset + place) as usize] ^= 1 << random.below(8);
@@ -311,23 +312,15 @@ fn j7_what_isnt_as_it_was_written_is_written_anew_and_all_behind_it() {
     }
 }
 
+/// The journal names the partial file: another one in its place is another run's, whatever it
+/// holds, and however alike.
 #[test]
-fn j6_a_header_torn_by_a_power_cut_is_no_reason_to_refuse() {
+fn j6_a_journal_is_about_one_partial_file() {
     let scenario = scenario(options());
     let disk = interrupted(&scenario);
     let whole = disk.read_file(PARTIAL).unwrap();
-    let mut random = Random(3);
-    let noise: Vec<u8> = (0..4096).map(|_| random.next() as u8).collect();
-    for (what, header) in [("noise", noise), ("zeros", vec![0; 4096])] {
-        let left = disk.killed();
-        left.write_file(PARTIAL, &[&header[..], &whole[4096..]].concat());
-        let report = gone_on(&left, &scenario, Way::Resume).expect(what);
-        assert!(report.resumed.unwrap().adopted_bytes >= 3 * CHUNK as u64, "{what}");
-        assert!(scenario.is_new(&left.crash(1)), "{what}");
-    }
-    // Without room for a header it was not even begun when the checkpoint was taken.
     let left = disk.killed();
-    left.write_file(PARTIAL, &[]);
+    left.write_file(PARTIAL, &whole);
     let error = gone_on(&left, &scenario, Way::Resume).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotResumable, "{error}");
     assert_eq!(gone_on(&left, &scenario, Way::Pack).unwrap().resumed, None);
@@ -357,7 +350,7 @@ fn check_hostile(disk: &SimDisk, scenario: &Scenario, whole: bool, what: &str) -
 
 #[test]
 fn j4_hostile_journals_never_panic() {
-    let scenario = scenario(PackOptions { extent_chunks: Some(2), ..options() });
+    let scenario = scenario(PackOptions { extent_chunks: Some(2), blake3: true, ..options() });
     let disk = interrupted_at(&scenario, 4 * CHUNK as u64);
     let count = records(&disk.read_file(JOURNAL).unwrap()).len();
     for wild in WILD {
@@ -368,7 +361,8 @@ fn j4_hostile_journals_never_panic() {
         check("size", true, &|records| open_of(records).source.size = wild);
         check("inode", true, &|records| open_of(records).source.inode = wild);
         check("mtime", true, &|records| open_of(records).source.mtime_ns = wild as i64);
-        check("level", true, &|records| open_of(records).recipe.level = wild as i32);
+        // What the journal says that it began with, it ends with.
+        check("level", false, &|records| open_of(records).recipe.level = wild as i32);
         check("zstd", true, &|records| open_of(records).recipe.zstd_version = wild as u32);
         check("chunk", true, &|records| {
             open_of(records).recipe.geometry.chunk_log2 = wild as u8;
@@ -376,9 +370,8 @@ fn j4_hostile_journals_never_panic() {
         check("extent", true, &|records| {
             open_of(records).recipe.geometry.extent_chunks = wild as u16;
         });
-        check("codec", true, &|records| open_of(records).recipe.codec = CodecKind::Store);
-        // The open header doesn't state the digest.
-        check("blake3", false, &|records| open_of(records).recipe.blake3 = true);
+        check("codec", false, &|records| open_of(records).recipe.codec = CodecKind::Store);
+        check("blake3", false, &|records| open_of(records).recipe.blake3 = false);
         check("name", false, &|records| {
             open_of(records).name = vec![b'x'; (wild % 4097) as usize];
         });
@@ -397,16 +390,16 @@ fn j4_hostile_journals_never_panic() {
             for chunk in 0..2 {
                 let what = format!("{what} chunk {chunk}:");
                 type Field = (&'static str, bool, fn(&mut ChunkRecord, u64));
-                let fields: [Field; 6] = [
+                let fields: [Field; 7] = [
                     ("offset", false, |chunk, wild| chunk.entry.offset = wild),
                     ("frame length", false, |chunk, wild| chunk.entry.frame_len = wild as u32),
                     ("raw length", false, |chunk, wild| chunk.entry.raw_len = wild as u32),
                     ("frame checksum", true, |chunk, wild| {
                         chunk.entry.frame_crc32c = wild as u32;
                     }),
-                    // What isn't held against the frame: a container that verify finds out.
-                    ("raw checksum", false, |chunk, wild| chunk.entry.raw_crc32c = wild as u32),
-                    ("xxh64", false, |chunk, wild| chunk.xxh64_low = wild as u32),
+                    ("raw checksum", true, |chunk, wild| chunk.entry.raw_crc32c = wild as u32),
+                    ("xxh64", true, |chunk, wild| chunk.xxh64_low = wild as u32),
+                    ("chaining value", true, |chunk, wild| chunk.chaining[7] ^= wild as u8),
                 ];
                 for (field, whole, set) in fields {
                     check(&format!("{what} {field}"), whole, &|records| {
@@ -492,6 +485,8 @@ fn a_stream_that_is_sent_again_is_gone_on_with() {
     let bytes = cheap_content(9 * CHUNK + 777, 4);
     for placement in [PlacementKind::Dense, PlacementKind::Slots] {
         for (blake3, threads, at) in [(false, 1, 1), (true, 2, 4), (true, 1, 9), (false, 2, 10)] {
+            // Of dense placement, no checkpoint covers what doesn't end on the grid (M2).
+            let at = if placement == PlacementKind::Dense { at.min(9) } else { at };
             let io = IoMode::Pwrite;
             let threads = Some(threads);
             let options = PackOptions { placement, blake3, io, threads, ..options() };

@@ -24,8 +24,6 @@ const CHUNK: usize = 65_536;
 /// What verifying has to say of damage.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Finding {
-    /// It is no container of ours at all.
-    Foreign,
     /// It can't be opened; one of these is in what is said.
     Refused(&'static [&'static str]),
     /// This chunk is damaged, and nothing else.
@@ -38,7 +36,6 @@ impl Finding {
     fn is(&self, found: &Result<VerifyReport>) -> bool {
         let only = |report: &VerifyReport| report.damage_count == 1 && report.damages.len() == 1;
         match (self, found) {
-            (Self::Foreign, Err(error)) => error.kind() == ErrorKind::NotAContainer,
             (Self::Refused(said), Err(error)) => {
                 let text = error.to_string();
                 error.kind() == ErrorKind::Damaged && said.iter().any(|said| text.contains(said))
@@ -74,24 +71,19 @@ impl Sample {
         Self { what: format!("{shape:?}, {codec:?}"), content, bytes, places }
     }
 
-    /// 64 KiB in all: seventy chunks, an extent and a part of one, a pad after each.
-    fn of_64_kib(blake3: bool, streamed: bool) -> Self {
-        let shape = Shape { placement: PlacementKind::Dense, blake3, streamed };
-        // Chunks begin with noise and end with zeros; more noise until the container is as long as
-        // it is to be.
-        for noisy in (500..900).step_by(20) {
-            let mut content = Vec::new();
-            for chunk in 0..70 {
-                content.extend(noise(noisy, chunk));
-                content.resize((chunk as usize + 1) * CHUNK, 0);
-            }
-            content.truncate(69 * CHUNK + 12_345);
-            let sample = Self::new(shape, Codec::Zstd(1), content);
-            if sample.bytes.len() == 16 * PAGE {
-                return sample;
-            }
+    /// About 64 KiB: seventy chunks, a full extent and a part of one.
+    fn of_64_kib(blake3: bool) -> Self {
+        let shape = Shape { placement: PlacementKind::Dense, blake3 };
+        // Chunks begin with noise and end with zeros.
+        let mut content = Vec::new();
+        for chunk in 0..70 {
+            content.extend(noise(800, chunk));
+            content.resize((chunk as usize + 1) * CHUNK, 0);
         }
-        panic!("no content gives a container of 64 KiB");
+        content.truncate(69 * CHUNK + 12_345);
+        let sample = Self::new(shape, Codec::Zstd(1), content);
+        assert!((60 << 10..76 << 10).contains(&sample.bytes.len()), "{}", sample.bytes.len());
+        sample
     }
 
     fn at(&self, byte: usize) -> &Finding {
@@ -103,29 +95,26 @@ impl Sample {
 /// The parts of a container, by the sizes that its header states (docs/FORMAT.md).
 fn places(bytes: &[u8]) -> Vec<(Range<usize>, Finding)> {
     const HEADER: Finding = Finding::Refused(&["the header"]);
-    const TABLE: Finding = Finding::Refused(&["seek table", "the end of this streamed container"]);
-    let Parts { header, index, table, tail_pad, front, .. } = Parts::of(bytes);
-    // The skippable frame's prefix and the magic tell a container from another file.
-    let mut ends = vec![(16, Finding::Foreign), (PAGE, HEADER)];
+    const TABLE: Finding =
+        Finding::Refused(&["seek table", "what follows the header", "the header"]);
+    let Parts { header, index, table, .. } = Parts::of(bytes);
+    let mut ends = Vec::new();
     for number in 0..index.entries.len() {
-        // A frame, and the pad that may follow it.
+        // A frame, and the rest of its slot.
         let next = index.entries.get(number + 1).map_or(header.data_end, |next| next.offset);
         ends.push((next as usize, Finding::Chunk(number as u64)));
     }
+    ends.push((header.index_offset as usize, Finding::Rest("the copy of the header")));
     let index_end = (header.index_offset + header.index_len) as usize;
     ends.push((index_end, Finding::Refused(&["index"])));
-    if front.is_some() {
-        ends.push((index_end + PAGE, Finding::Refused(&["the end of this streamed container"])));
-    }
-    ends.push((header.table_offset as usize, Finding::Rest("tail pad")));
-    assert_eq!(header.table_offset - tail_pad, ends[ends.len() - 2].0 as u64);
+    ends.push((header.table_offset as usize, HEADER));
     ends.push((header.table_offset as usize + 8, TABLE));
     for number in 0..table.len() {
         let start = header.table_offset as usize + 8 + number * seek_table::ENTRY_LEN;
         ends.push((start + 8, TABLE));
         // A chunk's checksum is compared with its frame's, which says which chunk.
-        let chunk = (1..=index.entries.len()).contains(&number);
-        ends.push((start + 12, if chunk { Finding::Chunk(number as u64 - 1) } else { TABLE }));
+        let is_chunks = number < index.entries.len();
+        ends.push((start + 12, if is_chunks { Finding::Chunk(number as u64) } else { TABLE }));
     }
     ends.push((bytes.len(), TABLE));
     let mut start = 0;
@@ -172,25 +161,23 @@ fn check_flips(sample: &Sample, chosen: impl Fn(usize) -> bool + Sync) -> usize 
     flips.into_inner()
 }
 
-/// All 524,288 of them.
+/// All of them, over half a million.
 #[test]
 fn every_bit_of_64_kib() {
-    let sample = Sample::of_64_kib(false, false);
-    assert_eq!(check_flips(&sample, |_| true), 8 << 16);
+    let sample = Sample::of_64_kib(false);
+    assert_eq!(check_flips(&sample, |_| true), 8 * sample.bytes.len());
 }
 
-/// The same with digest, and streamed: every bit outside frames and pads, every seventh of these.
+/// The same with digest: every bit outside frames and pads, every seventh of these.
 /// Strides are odd, so that each of a byte's bits has its turn.
 #[test]
 fn bits_of_64_kib_with_digest() {
-    for streamed in [false, true] {
-        let sample = Sample::of_64_kib(true, streamed);
-        let flips = check_flips(&sample, |bit| {
-            let is_chunks = matches!(sample.at(bit / 8), Finding::Chunk(_) | Finding::Rest(_));
-            !is_chunks || bit.is_multiple_of(7)
-        });
-        assert!(flips > 2 * PAGE * 8, "{}: {flips} flips", sample.what);
-    }
+    let sample = Sample::of_64_kib(true);
+    let flips = check_flips(&sample, |bit| {
+        let is_chunks = matches!(sample.at(bit / 8), Finding::Chunk(_) | Finding::Rest(_));
+        !is_chunks || bit.is_multiple_of(7)
+    });
+    assert!(flips > 2 * PAGE * 8, "{}: {flips} flips", sample.what);
 }
 
 /// Every shape and codec, each 31st bit.
@@ -220,7 +207,7 @@ fn check_refused(disk: &MemoryDisk, kinds: &[ErrorKind], what: &str) {
 
 #[test]
 fn every_truncation() {
-    let mut samples = vec![Sample::of_64_kib(false, false), Sample::of_64_kib(true, true)];
+    let mut samples = vec![Sample::of_64_kib(false), Sample::of_64_kib(true)];
     for shape in Shape::all() {
         samples.push(Sample::new(shape, Codec::Zstd(3), content(9000, 3)));
     }
@@ -230,12 +217,18 @@ fn every_truncation() {
             || (),
             |(), len| {
                 let disk = MemoryDisk::new(sample.bytes[..len].to_vec());
-                // Below the magic's end nothing tells it from another file.
-                let kind = if len < 16 { ErrorKind::NotAContainer } else { ErrorKind::Damaged };
+                // Without its header nothing tells it from another program's file.
+                let has_header = len >= header_end(&sample.bytes);
+                let kind = if has_header { ErrorKind::Damaged } else { ErrorKind::NotAContainer };
                 check_refused(&disk, &[kind], &format!("{}, cut at {len}", sample.what));
             },
         );
     }
+}
+
+/// From which length on the header is there, its magic at least.
+fn header_end(bytes: &[u8]) -> usize {
+    Parts::of(bytes).header_offset() as usize + 16
 }
 
 #[test]
@@ -245,15 +238,11 @@ fn anything_appended_or_before() {
         let other = Sample::new(shape, Codec::Zstd(3), content(9000, 4));
         let len = sample.bytes.len();
         let Parts { header, .. } = Parts::of(&sample.bytes);
-        let table = &sample.bytes[header.table_offset as usize..];
         let tail = &sample.bytes[header.data_end as usize..];
         let other_tail = &other.bytes[Parts::of(&other.bytes).header.data_end as usize..];
         let mut tails = vec![
-            ("its seek table again", table.to_vec()),
             ("its footer again", sample.bytes[len - 9..].to_vec()),
             ("its tail again", tail.to_vec()),
-            ("itself", sample.bytes.clone()),
-            ("another run", other.bytes.clone()),
             ("another run's tail", other_tail.to_vec()),
         ];
         for zeros in (1..=2 * PAGE).step_by(61).chain([1, 4095, PAGE, 4097, 2 * PAGE]) {
@@ -261,12 +250,53 @@ fn anything_appended_or_before() {
         }
         for (how, more) in &tails {
             let what = format!("{}, and {how}, {} bytes", sample.what, more.len());
-            let appended = MemoryDisk::new([&sample.bytes[..], more].concat());
-            check_refused(&appended, &[ErrorKind::Damaged], &what);
-            let before = MemoryDisk::new([more, &sample.bytes[..]].concat());
+            // What is more than a container is read as any Zstandard file is: from its start.
             let kinds = [ErrorKind::Damaged, ErrorKind::NotAContainer];
-            check_refused(&before, &kinds, &format!("{what}, before"));
+            for bytes in [[&sample.bytes[..], more].concat(), [more, &sample.bytes[..]].concat()] {
+                let disk = MemoryDisk::new(bytes);
+                check_refused(&disk, &kinds, &what);
+                assert!(is_noticed_by_frames(&disk), "{what}");
+            }
         }
+        // Whole files, one behind the other, each read in its turn.
+        let [a, b] = [&sample, &other].map(|sample| sample.bytes.as_slice());
+        let plain = zstd::bulk::compress(b"another program's", 3).unwrap();
+        let passed_over = [0x50, 0x2A, 0x4D, 0x18, 1, 0, 0, 0, 9];
+        for row in [&[a, b][..], &[a, a], &[a, &plain], &[&plain, a], &[a, &passed_over, b]] {
+            let (disk, what) = (MemoryDisk::new(row.concat()), format!("{}, a row", sample.what));
+            check_refused(&disk, &[ErrorKind::NotAContainer], &what);
+            let expected = zstd::stream::decode_all(&row.concat()[..]).unwrap();
+            assert!(disk.unpack_foreign().unwrap() == expected, "{what}");
+            assert_eq!(disk.verify_foreign().unwrap().damage_count, 0, "{what}");
+        }
+    }
+}
+
+/// Whether reading frame by frame finds anything.
+fn is_noticed_by_frames(disk: &MemoryDisk) -> bool {
+    let is_found = disk.verify_foreign().map_or(true, |report| report.damage_count > 0);
+    is_found && disk.unpack_foreign().is_err()
+}
+
+/// A container that lost frames, behind another program's file that is longer than what is missing:
+/// its header's sizes lead to a place within that file.
+#[test]
+fn a_container_without_some_of_its_frames_behind_another_file() {
+    let shape = Shape { placement: PlacementKind::Dense, blake3: false };
+    let bytes = shape.pack(&content(200_000, 9), Codec::Zstd(3));
+    let parts = Parts::of(&bytes);
+    let entry = parts.index.entries[1];
+    let (start, end) = (entry.offset as usize, entry.offset as usize + entry.frame_len as usize);
+    let missing = [&bytes[..start], &bytes[end..]].concat();
+    for before in [1, 2, 9] {
+        let plain: Vec<u8> =
+            (0..before).flat_map(|_| zstd::bulk::compress(&noise(30_000, 3), 1).unwrap()).collect();
+        let whole = MemoryDisk::new([&plain[..], &bytes].concat());
+        assert_eq!(whole.verify_foreign().unwrap().damage_count, 0, "{before} frames before");
+        let disk = MemoryDisk::new([&plain[..], &missing].concat());
+        let report = disk.verify_foreign().unwrap();
+        assert!(report.damage_count > 0, "{before} frames before");
+        assert!(disk.unpack_foreign().is_err(), "{before} frames before");
     }
 }
 
@@ -281,7 +311,7 @@ fn is_noticed(found: &Result<VerifyReport>) -> bool {
 /// What a device or a file system does: pages never written, or written to each other's places.
 #[test]
 fn pages_zeroed_swapped_and_misplaced() {
-    let mut samples = vec![Sample::of_64_kib(false, false), Sample::of_64_kib(true, true)];
+    let mut samples = vec![Sample::of_64_kib(false), Sample::of_64_kib(true)];
     for shape in Shape::all() {
         let len = if shape.placement == PlacementKind::Slots { 2 * CHUNK } else { 9 * CHUNK };
         let zstd = Sample::new(shape, Codec::Zstd(3), content(len, 3));
@@ -321,7 +351,7 @@ fn pages_zeroed_swapped_and_misplaced() {
 /// pages of two runs, of the same input a little changed and of another one.
 #[test]
 fn every_mixture_of_two_runs() {
-    let old = Sample::of_64_kib(true, false);
+    let old = Sample::of_64_kib(true);
     let count = old.bytes.len() / PAGE;
     let mut changed = old.content.clone();
     // A byte each in the first chunks' noise.
@@ -331,7 +361,7 @@ fn every_mixture_of_two_runs() {
         let start = chunk * CHUNK;
         other[start..start + 400].copy_from_slice(&noise(400, 1000 + chunk as u64));
     }
-    let shape = Shape { placement: PlacementKind::Dense, blake3: true, streamed: false };
+    let shape = Shape { placement: PlacementKind::Dense, blake3: true };
     for (name, content) in [("changed", changed), ("another", other)] {
         let new = shape.pack(&content, Codec::Zstd(1));
         assert_eq!(new.len(), old.bytes.len(), "{name}: the runs are alike");

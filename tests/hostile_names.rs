@@ -241,13 +241,15 @@ fn a_command_to_be_copied_means_the_name() {
         |(), number| {
             let name = OsStr::from_bytes(NAMES[number]);
             let folder = tempfile::tempdir().unwrap();
-            fs::write(folder.path().join("in"), content(3 << 20, 1)).unwrap();
+            fs::write(folder.path().join("in"), content(9 << 20, 1)).unwrap();
             let digest = "0".repeat(64);
             let refused = ["--expect-blake3", &digest, "--keep-partial", "--checkpoint-size", "1M"];
+            let short = ["--chunk-size", "64K"];
             let mut target = OsString::from("./");
             target.push(name);
             let pack = &mut ringpack(["pack", "in", "-o"]);
-            let output = run(pack.arg(&target).args(refused).current_dir(folder.path()));
+            let output =
+                run(pack.arg(&target).args(refused).args(short).current_dir(folder.path()));
             let said = String::from_utf8(output.stderr).unwrap();
             check_text(said.as_bytes(), "what was said");
             let line = said.lines().last().unwrap().trim();

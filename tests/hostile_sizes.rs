@@ -185,7 +185,7 @@ fn any_memory_may_be_granted() {
 /// file can hold.
 #[test]
 fn v1_a_container_of_more_than_a_file_can_hold() {
-    let shape = Shape { placement: PlacementKind::Dense, blake3: false, streamed: false };
+    let shape = Shape { placement: PlacementKind::Dense, blake3: false };
     let intact = shape.pack(&content(300_000, 5), Codec::Zstd(3));
     let sizes = [1 << 62, (1 << 63) - 1, 1 << 63, (1 << 63) + 65_537, u64::MAX];
     share(

@@ -250,8 +250,13 @@ fn holes_are_not_read() {
             for (direct, blake3) in [(true, false), (false, false), (true, true)] {
                 let what = format!("{len} bytes, {islands:?}, {io}, {direct}, {blake3}");
                 let io = if io == "uring" { IoMode::Uring } else { IoMode::Pwrite };
-                let options =
-                    PackOptions { chunk_log2: 16, io, direct, blake3, ..PackOptions::default() };
+                let options = PackOptions {
+                    chunk_log2: Some(16),
+                    io,
+                    direct,
+                    blake3,
+                    ..PackOptions::default()
+                };
                 let report = packed(&input, &options);
                 assert_eq!(report.holes, untouched(len, 65_536, islands), "{what}");
                 let packed_dense = packed(&dense, &options);
@@ -263,7 +268,7 @@ fn holes_are_not_read() {
         }
         check(&input.with_extension("zst"), &bytes, &format!("{len} bytes, {islands:?}"));
     }
-    let mut command = ringpack(["pack", "-v", "-f", "-1"]);
+    let mut command = ringpack(["pack", "-v", "-f", "-1", "--chunk-size", "1M"]);
     sparse(&input, 64 << 20, &[(0, 4096)]);
     let said = run(command.arg(&input)).stderr;
     let said = String::from_utf8_lossy(&said);
@@ -451,9 +456,6 @@ fn a_pipe_that_ends_early() {
     drop(running.child().stdin.take());
     assert!(running.end().status.success());
     check(&output, &[], "a pipe without a byte");
-    let mut container = Vec::new();
-    fs::File::open(&output).unwrap().read_to_end(&mut container).unwrap();
-    assert!(container.len().is_multiple_of(4096));
 }
 
 /// Holds a lease on the file that it is given until somebody else opens that.

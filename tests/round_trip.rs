@@ -26,14 +26,14 @@ fn check(case: Case) {
             succeed(case.packing(&input, &packed).args(["--io", io]));
             assert_restores(&packed, &content, io, &what);
         }
-        assert_info(&packed, &content, case, "final", &what);
+        assert_info(&packed, &content, case, &what);
         let ranges = ranges(content.len() as u64, case.chunk_len() as u64);
         assert_ranges(&packed, &content, &ranges, &what);
         // From a file and from standard input in turn.
         let what = format!("{what}, streamed");
         fs::write(&packed, streamed(case, &input, &content, number % 2 == 0)).unwrap();
         assert_restores(&packed, &content, backends[number / 2 % backends.len()], &what);
-        assert_info(&packed, &content, case, "streamed", &what);
+        assert_info(&packed, &content, case, &what);
         assert_ranges(&packed, &content, &ranges[..1], &what);
         assert_eq!(names(folder.path()), ["in", "packed"], "{what}");
     }
@@ -77,7 +77,7 @@ fn the_largest_chunk() {
         let content = support::content(size, 7);
         let (_, packed) = case.packed(folder.path(), &content);
         assert_restores(&packed, &content, "auto", "64M");
-        assert_info(&packed, &content, case, "final", "64M");
+        assert_info(&packed, &content, case, "64M");
     }
 }
 
@@ -88,7 +88,7 @@ fn the_highest_level() {
     let content = support::content(300_000, 19);
     let (_, packed) = case.packed(folder.path(), &content);
     assert_restores(&packed, &content, "auto", "level 19");
-    assert_info(&packed, &content, case, "final", "level 19");
+    assert_info(&packed, &content, case, "level 19");
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_stream_into_a_file_is_a_final_container() {
             let packing = &mut ringpack(["pack", "-f", "-", "-o"]);
             done(run_with_input(packing.arg(&packed).args(case.args()), &content), &what);
             assert_restores(&packed, &content, "auto", &what);
-            assert_info(&packed, &content, case, "final", &what);
+            assert_info(&packed, &content, case, &what);
         }
     }
 }
@@ -336,13 +336,12 @@ fn assert_restores(packed: &Path, content: &[u8], io: &str, what: &str) {
 }
 
 /// Compares every field of `info --json` with what is known of the content.
-fn assert_info(packed: &Path, content: &[u8], case: Case, state: &str, what: &str) {
+fn assert_info(packed: &Path, content: &[u8], case: Case, what: &str) {
     let found = info(packed);
     let size = content.len() as u64;
     let level = case.codec.strip_prefix('-').and_then(|level| level.parse::<i32>().ok());
     let expected = serde_json::json!({
         "path": packed,
-        "state": state,
         "content_size": size,
         "file_size": fs::metadata(packed).unwrap().len(),
         "chunk_size": case.chunk_len(),

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use ringpack::ErrorKind;
 use ringpack::damage::{Condition, Map};
 use ringpack::format::header::PlacementKind;
+use ringpack::limits::HEADER_LEN as HEADER;
 use ringpack::pack::Codec;
 use ringpack::salvage::SalvageReport;
 use support::cases::noise;
@@ -70,6 +71,16 @@ impl Original {
     fn index(&self) -> Range<usize> {
         let header = &self.parts.header;
         header.index_offset as usize..(header.index_offset + header.index_len) as usize
+    }
+
+    fn header(&self) -> Range<usize> {
+        let end = self.parts.header.table_offset as usize;
+        end - HEADER..end
+    }
+
+    /// Header and seek table.
+    fn ending(&self) -> Vec<u8> {
+        self.bytes[self.header().start..].to_vec()
     }
 }
 
@@ -207,7 +218,7 @@ fn damage(bytes: &mut Vec<u8>, original: &Original, random: &mut Random) -> bool
         1 => bytes[at..end].fill(0),
         2 => bytes[at..end].copy_from_slice(&noise(end - at, random.next())),
         3 => bytes.truncate(at),
-        4 => zero(bytes, 0..PAGE),
+        4 => zero(bytes, original.header()),
         5 => zero(bytes, original.index()),
         6 => zero(bytes, header.table_offset as usize..header.file_size as usize),
         7 => zero(bytes, header.data_end as usize..header.file_size as usize),
@@ -260,35 +271,30 @@ fn q2_q4_what_is_called_intact_is_whatever_was_done() {
 /// Where anything but the frames is left, every frame that wasn't touched is restored.
 #[test]
 fn what_is_untouched_is_restored_while_anything_says_where_it_belongs() {
-    let kinds = ["nothing", "header", "index", "table", "header and table", "index and table"];
+    let kinds = ["nothing", "header", "index", "table", "header and table", "all but the frames"];
     for (number, original) in originals().iter().enumerate() {
-        let header = &original.parts.header;
         let file_len = original.bytes.len();
         for (kind, gone) in kinds.iter().enumerate() {
             let mut bytes = original.bytes.clone();
-            let front = 0..PAGE;
-            let (index, table) = (original.index(), header.table_offset as usize..file_len);
-            let tail = index.start..file_len;
-            let ranges: &[Range<usize>] = match kind {
-                0 => &[],
-                1 => &[front],
-                2 => &[index],
-                3 => &[table],
-                4 => &[front, table],
-                _ => &[tail],
+            let (header, index) = (original.header(), original.index());
+            let lost = match kind {
+                0 => 0..0,
+                1 => header,
+                2 => index,
+                3 => header.end..file_len,
+                4 => header.start..file_len,
+                _ => index.start..file_len,
             };
-            for range in ranges {
-                bytes[range.clone()].fill(0);
-            }
+            bytes[lost].fill(0);
             // In the middle of the data, over a chunk or two.
             let mut random = Random((number * 10 + kind) as u64);
-            let data = PAGE as u64..header.data_end;
-            let at = (data.start + random.below(data.end - data.start)) as usize;
-            let hit = at..(at + 1 + random.below(70_000) as usize).min(data.end as usize);
+            let data_end = original.parts.header.data_end;
+            let at = random.below(data_end.max(1)) as usize;
+            let hit = at..(at + 1 + random.below(70_000) as usize).min(data_end as usize);
             bytes[hit.clone()].fill(0xA5);
             let what = format!("original {number}, {gone} gone, {hit:?} overwritten");
             let report = check(original, &bytes, false, &what);
-            // All that is left is the number of chunks: a row at the front, and one at the end.
+            // The frames alone are left: where each belongs is known by their order.
             let by_order = kind == 5;
             for (content, frame) in original.chunks() {
                 let touched = frame.start < hit.end && hit.start < frame.end;
@@ -298,13 +304,12 @@ fn what_is_untouched_is_restored_while_anything_says_where_it_belongs() {
                 let report = report.as_ref().unwrap_or_else(|| panic!("{what}: nothing"));
                 let stretch = report.map.stretches.iter().find(|it| it.end > content.start as u64);
                 let found = stretch.map_or(Condition::Lost, |stretch| stretch.condition);
-                let is_streamed = original.parts.front.is_some();
                 match found {
                     Condition::Intact => assert!(!by_order, "{what}: nothing vouches"),
                     Condition::Unsure => assert!(by_order, "{what}: {content:?} is unsure"),
-                    // The sizes of a streamed container are gone with its end.
+                    // The sizes are gone with the end.
                     Condition::Lost => {
-                        let is_behind = by_order && is_streamed && frame.start > hit.start;
+                        let is_behind = by_order && frame.start > hit.start;
                         assert!(is_behind, "{what}: {content:?} is lost");
                     }
                 }
@@ -313,10 +318,32 @@ fn what_is_untouched_is_restored_while_anything_says_where_it_belongs() {
     }
 }
 
+/// The header is found behind any number of headers of containers within the content.
+#[test]
+fn a_header_behind_many_others() {
+    let shape = Shape { placement: PlacementKind::Dense, blake3: false };
+    let inner = shape.pack(b"one of many", Codec::Zstd(3));
+    let whole = inner.repeat(3 * CHUNK / inner.len() + 1);
+    let bytes = shape.pack(&whole, Codec::Store);
+    let parts = Parts::of(&bytes);
+    let original = Original { content: whole, bytes, parts };
+    let mut bytes = original.bytes.clone();
+    bytes[CHUNK / 2] ^= 1;
+    let report = check(&original, &bytes, false, "a flipped bit").unwrap();
+    assert!(report.is_len_known);
+    let sound = &report.map.stretches[1..];
+    assert!(sound.iter().all(|stretch| stretch.condition == Condition::Intact), "{sound:?}");
+    let disk = MemoryDisk::new(bytes);
+    let map = disk.repair_map().unwrap();
+    let header = original.header().start as u64;
+    let stretch = map.map.stretches.iter().find(|stretch| stretch.end > header).unwrap();
+    assert_eq!(stretch.condition, Condition::Intact, "the header");
+}
+
 /// A frame of a container that is part of the content is no frame of this one.
 #[test]
 fn q5_containers_within_the_content_are_not_mistaken_for_it() {
-    let shape = Shape { placement: PlacementKind::Dense, blake3: false, streamed: false };
+    let shape = Shape { placement: PlacementKind::Dense, blake3: false };
     let inner = shape.pack(&content(3 * CHUNK, 5), Codec::Zstd(3));
     let mut whole = noise(2 * CHUNK, 1);
     whole.splice(CHUNK + 5000..CHUNK + 5000, inner.iter().copied());
@@ -324,11 +351,10 @@ fn q5_containers_within_the_content_are_not_mistaken_for_it() {
     let bytes = shape.pack(&whole, Codec::Store);
     let parts = Parts::of(&bytes);
     let original = Original { content: whole, bytes, parts };
-    let header = &original.parts.header;
-    let front = 0..PAGE;
-    let index = original.index();
-    for gone in [vec![], vec![index.clone()], vec![front.clone()], vec![front, index]] {
-        for cut in [original.bytes.len(), header.data_end as usize] {
+    let data_end = original.parts.header.data_end as usize;
+    let (header, index) = (original.header(), original.index());
+    for gone in [vec![], vec![index.clone()], vec![header.clone()], vec![header, index]] {
+        for cut in [original.bytes.len(), data_end] {
             let mut bytes = original.bytes.clone();
             for range in &gone {
                 bytes[range.clone()].fill(0);
@@ -366,14 +392,15 @@ fn q3_hostile_files_end() {
         ("indexes", index(u64::MAX)),
         ("indexes of few", index(3)),
     ];
+    let ending = originals()[0].ending();
     for (what, pattern) in patterns {
         let mut bytes: Vec<u8> = pattern.iter().copied().cycle().take(len).collect();
-        for front in [false, true] {
-            if front {
-                bytes[..PAGE].copy_from_slice(&originals()[0].bytes[..PAGE]);
+        for is_ended in [false, true] {
+            if is_ended {
+                bytes[len - ending.len()..].copy_from_slice(&ending);
             }
             let salvaged = MemoryDisk::new(bytes.clone()).salvage();
-            assert!(salvaged.is_err(), "{what}");
+            assert!(salvaged.is_err(), "{what}, ended by a header: {is_ended}");
         }
     }
 }
@@ -620,7 +647,9 @@ fn ddrescue_fetches_what_a_map_says() {
     let folder = folder.path();
     let good = fs::read(folder.join("c.zst")).unwrap();
     fs::copy(folder.join("c.zst"), folder.join("d.zst")).unwrap();
-    for range in [0..100, 9000..9001, good.len() / 2..good.len() / 2 + 50_000] {
+    let header_end = Parts::of(&good).header.table_offset as usize;
+    let middle = good.len() / 2;
+    for range in [0..100, 9000..9001, middle..middle + 50_000, header_end - 50..header_end] {
         overwrite(&folder.join("d.zst"), range);
     }
     let ddrescue = |source: &str, target: &str, map: &str| {
@@ -630,13 +659,14 @@ fn ddrescue_fetches_what_a_map_says() {
     ddrescue("in", "out", "out.map");
     assert_same(&fs::read(folder.join("out")).unwrap(), &original, "the content, completed");
     let args = ["verify", "--repair-map", "d.map", "d.zst"];
-    fail(ringpack(args).current_dir(folder), 4);
+    fail(ringpack(args).current_dir(folder), 6);
     fail(ringpack(args).current_dir(folder), 7);
     let map = fs::read_to_string(folder.join("d.map")).unwrap();
     let fetched: u64 =
         read_map(&map).iter().filter(|(_, _, it)| *it != '+').map(|(_, len, _)| len).sum();
     assert!(fetched < 300_000, "only what is damaged is fetched, not {fetched}");
-    for word in ["chunk 0, content 0x0 0x10000", "header"] {
+    let header = format!("container {:#x} 0x100", header_end - HEADER);
+    for word in ["chunk 0, content 0x0 0x10000", &header] {
         assert!(map.contains(word), "{word} isn't in: {map}");
     }
     ddrescue("c.zst", "d.zst", "d.map");

@@ -55,7 +55,7 @@ struct Case {
 fn options(placement: PlacementKind) -> PackOptions {
     PackOptions {
         codec: Codec::Zstd(1),
-        chunk_log2: 16,
+        chunk_log2: Some(16),
         placement,
         // What a checkpoint leaves behind is tests/crash.rs's.
         checkpoints: None,

@@ -60,7 +60,7 @@ fn any_layout_comes_back_as_the_source_has_it() {
         let codecs = [Codec::Store, Codec::Zstd(1), Codec::Zstd(3)];
         let options = PackOptions {
             codec: codecs[random.below(3) as usize],
-            chunk_log2,
+            chunk_log2: Some(chunk_log2),
             placement: [PlacementKind::Dense, PlacementKind::Slots][random.below(2) as usize],
             extent_chunks: Some(chunks).filter(|_| random.below(4) > 0),
             blake3: random.below(2) == 0,

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use ringpack::checksum::crc32c;
+use ringpack::format::header::Header;
+use ringpack::format::seek_table;
 use ringpack::pipeline::IoMode;
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
@@ -16,9 +18,11 @@ use ringpack::verify::{VerifyOptions, verify};
 use ringpack::{Cancel, ErrorKind};
 use support::cases::{Case, noise};
 use support::codes::{CLOSED, DAMAGED, EXISTS, FOREIGN, INPUT, NEWER, NO_SPACE, OUTPUT, USAGE};
-use support::{assert_same, binary, content, is_root, names, ringpack, run, skip, succeed};
+use support::{
+    assert_same, binary, content, is_root, names, ringpack, run, run_with_input, skip, succeed,
+};
 
-const HEADER: usize = 4096;
+const HEADER: usize = 256;
 
 /// Runs a command in a folder; it must end with `code`, say one line that names `name`, and leave
 /// the folder's names as they were.
@@ -100,14 +104,14 @@ impl Sample {
     fn sections(&self) -> Vec<(String, Range<usize>)> {
         let container = Container::open(&OsDisk, &self.path, false).unwrap();
         let (header, tail) = (container.header(), container.tail());
-        let mut ends = vec![("header".to_owned(), HEADER as u64)];
+        let mut ends = Vec::new();
         for (number, entry) in (0u64..).zip(&container.index().entries) {
             ends.push((format!("frame {number}"), entry.offset + u64::from(entry.frame_len)));
             ends.push((format!("pad {number}"), container.span_end(number)));
         }
+        ends.push(("copy of the header".to_owned(), header.index_offset));
         ends.push(("index".to_owned(), header.index_offset + header.index_len));
-        ends.push(("trailing header".to_owned(), tail.pad_offset));
-        ends.push(("tail pad".to_owned(), tail.table_offset));
+        ends.push(("header".to_owned(), tail.table_offset));
         ends.push(("seek table".to_owned(), tail.file_size));
         let mut start = 0;
         let mut sections = Vec::new();
@@ -129,15 +133,13 @@ fn memory() -> PathBuf {
 
 #[test]
 fn what_is_no_container() {
-    let empty_skippable = [0x58, 0x2A, 0x4D, 0x18, 0xF8, 0x0F, 0, 0];
-    let table: [(&str, &[u8]); 7] = [
+    let table: [(&str, &[u8]); 6] = [
         ("text", b"This is no container.\n"),
         ("nothing", b""),
         ("one byte", b"X"),
         ("gzip", &[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         ("noise", &noise(100_000, 1)),
         ("zeros", &[0; 8192]),
-        ("another program's skippable frame", &[&empty_skippable[..], &[1; 4088]].concat()),
     ];
     for (what, bytes) in table {
         check_refused(bytes, FOREIGN, what);
@@ -148,27 +150,91 @@ fn what_is_no_container() {
 fn a_container_cut_short() {
     for sample in [Sample::new("dense", "-3", false), Sample::new("slots", "--store", true)] {
         let len = sample.bytes.len();
-        // Below its magic's end nothing tells a container from another file.
-        let mut cuts = vec![(8, FOREIGN), (15, FOREIGN), (16, DAMAGED), (100, DAMAGED)];
-        for (_, section) in sample.sections() {
-            for cut in [section.start + 1, (section.start + section.end) / 2, section.end] {
-                cuts.extend((16 < cut && cut < len).then_some((cut, DAMAGED)));
+        let mut cuts = vec![1, 3, 8, len - 1];
+        let mut ends = vec![0];
+        for (name, section) in sample.sections() {
+            cuts.extend([section.start + 1, (section.start + section.end) / 2, section.end]);
+            // What ends with a frame is a shorter Zstandard file to every reader, ours too.
+            if name.starts_with("frame") || name.starts_with("pad") {
+                ends.push(section.end);
             }
         }
-        cuts.push((len - 1, DAMAGED));
-        for (cut, code) in cuts {
-            check_refused(&sample.bytes[..cut], code, &format!("{}, cut at {cut}", sample.what));
+        for cut in cuts.into_iter().filter(|cut| *cut < len && !ends.contains(cut)) {
+            let what = format!("{}, cut at {cut}", sample.what);
+            let code = if cut < 4 { FOREIGN } else { DAMAGED };
+            check_refused_late(&sample.content, &sample.bytes[..cut], code, &what);
         }
+    }
+}
+
+/// As [`check_refused`], of what is read from its start, as any Zstandard file is: what stands
+/// before the damage may be given out, where it is written in order.
+fn check_refused_late(content: &[u8], bytes: &[u8], code: i32, what: &str) {
+    let folder = tempfile::tempdir_in(memory()).unwrap();
+    fs::write(folder.path().join("bad.zst"), bytes).unwrap();
+    for args in ["unpack", "verify", "info", "cat", "unpack -c"] {
+        let output = run(ringpack(args.split(' ')).arg("bad.zst").current_dir(folder.path()));
+        let stderr = one_line(&output, &format!("{what}: {args}"));
+        assert_eq!(output.status.code(), Some(code), "{what}: {args}: {stderr}");
+        assert!(content.starts_with(&output.stdout), "{what}: {args}: wrong bytes");
+        assert_eq!(names(folder.path()), ["bad.zst"], "{what}: {args}");
+    }
+}
+
+/// Cut off where an extent ends, or a slot, a container is a shorter Zstandard file to every other
+/// reader. Ours knows its own frames, and that a header has to come; from a file and from a pipe,
+/// and behind a container that is whole.
+#[test]
+fn a_container_cut_off_between_extents() {
+    let folder = tempfile::tempdir_in(memory()).unwrap();
+    // Three extents of 4 MiB, the last of them not full; a run of zeros in the first.
+    let mut bytes = content(9 << 20, 7);
+    bytes[1 << 20..6 << 20].fill(0);
+    for (placement, codec, chunk) in [
+        ("dense", "-3", "4M"),
+        ("dense", "-3", "64K"),
+        ("dense", "--store", "1M"),
+        ("slots", "-3", "1M"),
+        ("slots", "--store", "1M"),
+    ] {
+        let (input, path) = Case { placement, codec, chunk }.packed(folder.path(), &bytes);
+        let (what, whole) = (format!("{placement} {codec} {chunk}"), fs::read(&path).unwrap());
+        let container = Container::open(&OsDisk, &path, false).unwrap();
+        let entries = &container.index().entries;
+        let per_extent = if placement == "slots" { 1 } else { (4 << 20) / entries[0].raw_len };
+        let ends = entries.iter().skip(per_extent as usize).step_by(per_extent as usize);
+        let cuts: Vec<usize> = ends.map(|entry| entry.offset as usize).collect();
+        assert!(cuts.len() >= 2, "{what}: {cuts:?}");
+        for cut in cuts {
+            for bytes in [whole[..cut].to_vec(), [&whole[..], &whole[..cut]].concat()] {
+                let what = format!("{what}, cut at {cut}, {} bytes", bytes.len());
+                let path = folder.path().join("cut.zst");
+                fs::write(&path, &bytes).unwrap();
+                let before = names(folder.path());
+                let [verify, unpack] = [&["verify", "cut.zst"][..], &["unpack", "-f", "cut.zst"]];
+                for args in [verify, unpack, &["cat", "cut.zst"], &["info", "cut.zst"]] {
+                    let output = run(ringpack(args).current_dir(folder.path()));
+                    let stderr = String::from_utf8_lossy(&output.stderr);
+                    assert_eq!(output.status.code(), Some(DAMAGED), "{what}: {args:?}: {stderr}");
+                    assert!(stderr.contains("cut short"), "{what}: {args:?}: {stderr}");
+                    assert_eq!(names(folder.path()), before, "{what}: {args:?}");
+                }
+                let output = run_with_input(&mut ringpack(["unpack", "-"]), &bytes);
+                assert_eq!(output.status.code(), Some(DAMAGED), "{what}, a pipe: {output:?}");
+            }
+        }
+        fs::remove_file(&input).unwrap();
+        fs::remove_file(&path).unwrap();
     }
 }
 
 #[test]
 fn a_container_of_another_length() {
     for streamed in [false, true] {
-        let Sample { bytes, what, .. } = Sample::new("dense", "-3", streamed);
-        for (how, tail) in [("a byte", &[0][..]), ("a block", &[0; 4096]), ("itself", &bytes)] {
+        let Sample { bytes, what, content, .. } = Sample::new("dense", "-3", streamed);
+        for (how, tail) in [("a byte", &[0][..]), ("a block", &[0; 4096])] {
             let longer = [&bytes[..], tail].concat();
-            check_refused(&longer, DAMAGED, &format!("{what}, and {how}"));
+            check_refused_late(&content, &longer, DAMAGED, &format!("{what}, and {how}"));
         }
         let missing = [&bytes[..HEADER], &bytes[HEADER + 4096..]].concat();
         check_refused(&missing, DAMAGED, &format!("{what}, without a block"));
@@ -179,30 +245,52 @@ fn a_container_of_another_length() {
 fn a_header_that_is_intact_but_wrong() {
     let Sample { bytes, .. } = Sample::new("dense", "-3", false);
     // Offset in the header, new bytes, and the code: see docs/FORMAT.md for the fields.
-    let table: [(&str, usize, &[u8], i32); 13] = [
-        ("the next major version", 16, &[2, 0], NEWER),
-        ("major version 0", 16, &[0, 0], NEWER),
-        ("an unknown state", 21, &[7], NEWER),
-        ("an unknown codec", 23, &[9], NEWER),
-        ("an unknown flag", 24, &[2, 0, 0, 0], NEWER),
-        ("the highest unknown flag", 24, &[0, 0, 0, 0x80], NEWER),
-        ("an unknown placement", 40, &[5, 0], NEWER),
-        ("an unknown digest", 116, &[9, 0, 0, 0], NEWER),
-        ("unfinished", 21, &[0], DAMAGED),
-        ("another subtype", 20, &[3], DAMAGED),
+    let table: [(&str, usize, &[u8], i32); 11] = [
+        ("the next major version", 16, &[3, 0], NEWER),
+        ("major version 1", 16, &[1, 0], NEWER),
+        ("an unknown codec", 29, &[9], NEWER),
+        ("an unknown flag", 20, &[2, 0, 0, 0], NEWER),
+        ("the highest unknown flag", 20, &[0, 0, 0, 0x80], NEWER),
+        ("an unknown placement", 30, &[5, 0], NEWER),
+        ("an unknown digest", 132, &[9, 0, 0, 0], NEWER),
+        ("a member index that isn't there", 112, &[1], DAMAGED),
         ("a wrong content size", 48, &[1, 2, 3, 0, 0, 0, 0, 0], DAMAGED),
-        ("an extent of terabytes", 42, &[0xFF, 0xFF], DAMAGED),
+        ("an extent of terabytes", 40, &[0xFF, 0xFF], DAMAGED),
         ("a vast file size", 96, &[0xFF; 8], DAMAGED),
     ];
     for (what, at, field, code) in table {
-        check_refused(&with_header_field(&bytes, at, field), code, what);
+        let bytes = with_header_field(&bytes, at, field);
+        check_refused(&bytes, code, what);
+        // In a pipe it comes last, and is told from damage all the same.
+        if code == NEWER {
+            let output = run_with_input(&mut ringpack(["verify", "-"]), &bytes);
+            assert_eq!(output.status.code(), Some(NEWER), "{what}, in a pipe: {output:?}");
+        }
     }
     // What a reader may ignore, and a later minor version, are no reason to refuse.
-    for (at, field) in [(18, &[9, 0][..]), (28, &[0xFF; 4])] {
+    for (at, field) in [(18, &[9, 0][..]), (24, &[0xFF; 4]), (42, &[1, 1])] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("good.zst"), with_header_field(&bytes, at, field)).unwrap();
         succeed(ringpack(["verify", "good.zst"]).current_dir(folder.path()));
     }
+}
+
+/// The copy of the header is held against the header, and not against what is known of it.
+#[test]
+fn a_copy_of_a_header_with_fields_of_a_later_version() {
+    let folder = tempfile::tempdir_in(memory()).unwrap();
+    let path = folder.path().join("zeros.zst");
+    let pack = run_with_input(&mut ringpack(["pack", "-1", "-"]), &vec![0; (64 << 20) + 1]);
+    let mut bytes = with_header_field(&pack.stdout, 18, &[9, 0]);
+    let header_at = header_offset(&bytes);
+    let copy_at = Header::decode(&bytes[header_at..]).unwrap().data_end as usize;
+    let verified = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        run(ringpack(["verify"]).arg(&path)).status.code()
+    };
+    assert_eq!(verified(&bytes), Some(DAMAGED), "the copy says something else");
+    bytes.copy_within(header_at..header_at + HEADER, copy_at);
+    assert_eq!(verified(&bytes), Some(0));
 }
 
 /// A hole is long and costs nothing: a header may point its index there and claim any number of
@@ -214,35 +302,49 @@ fn an_index_in_a_hole() {
     let bytes = Sample::all().swap_remove(0).bytes;
     let data_end = 1u64 << 20;
     let chunks = 1u64 << 36;
-    let tail = Tail::new(data_end, chunks, false, false).unwrap();
-    let mut header = bytes[..HEADER].to_vec();
-    let table_offset = if tail.table_entries.is_some() { tail.table_offset } else { 0 };
+    let tail = Tail::new(data_end, chunks << 26, chunks, false, 0).unwrap();
+    assert_eq!(tail.table_entries, None, "too many chunks for a seek table");
+    let mut header = bytes[header_offset(&bytes)..][..HEADER].to_vec();
     for (at, field) in [
-        (22, vec![26]),
-        (42, vec![1, 0]),
+        (28, vec![26]),
+        (40, vec![1, 0]),
         (48, (chunks << 26).to_le_bytes().to_vec()),
         (56, chunks.to_le_bytes().to_vec()),
         (64, data_end.to_le_bytes().to_vec()),
-        (72, data_end.to_le_bytes().to_vec()),
+        (72, tail.index_offset.to_le_bytes().to_vec()),
         (80, tail.index_len.to_le_bytes().to_vec()),
-        (88, table_offset.to_le_bytes().to_vec()),
+        (88, vec![0; 8]),
         (96, tail.file_size.to_le_bytes().to_vec()),
     ] {
-        header = with_header_field(&header, at, &field);
+        header[at..at + field.len()].copy_from_slice(&field);
     }
+    mend(&mut header);
     let path = folder.path().join("bad.zst");
-    fs::write(&path, header).unwrap();
-    fs::File::options().write(true).open(&path).unwrap().set_len(tail.file_size).unwrap();
+    fs::write(&path, "").unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&header, tail.header_offset).unwrap();
     check(&mut ringpack(["info", "bad.zst"]), folder.path(), DAMAGED, "bad.zst");
     check(&mut ringpack(["verify", "bad.zst"]), folder.path(), DAMAGED, "bad.zst");
+}
+
+/// Where the header of a container stands: before its seek table.
+fn header_offset(container: &[u8]) -> usize {
+    let table_len = seek_table::decode_footer(container).map(seek_table::table_len).unwrap();
+    container.len() - table_len as usize - HEADER
+}
+
+/// Makes a header's checksum match.
+fn mend(header: &mut [u8]) {
+    let crc = crc32c(&header[..HEADER - 4]).to_le_bytes();
+    header[HEADER - 4..HEADER].copy_from_slice(&crc);
 }
 
 /// The container with a field of its header replaced, and the header's checksum made to match.
 fn with_header_field(container: &[u8], at: usize, field: &[u8]) -> Vec<u8> {
     let mut bytes = container.to_vec();
-    bytes[at..at + field.len()].copy_from_slice(field);
-    let crc = crc32c(&bytes[..HEADER - 4]).to_le_bytes();
-    bytes[HEADER - 4..HEADER].copy_from_slice(&crc);
+    let header = &mut bytes[header_offset(container)..][..HEADER];
+    header[at..at + field.len()].copy_from_slice(field);
+    mend(header);
     bytes
 }
 

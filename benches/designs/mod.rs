@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringpack::codec::{Encoder, encode_room};
+use ringpack::codec::{Chunk, Encoder, encode_room};
 use ringpack::format::header::CodecKind;
 use ringpack::ring::file::{Disk, File};
 use ringpack::ring::os::OsDisk;
@@ -152,7 +152,9 @@ impl Shared<'_> {
 
     /// Encodes the chunk, and gives the frame's length.
     fn encode(&self, encoder: &mut Encoder, sequence: usize, room: &mut [u8]) -> io::Result<usize> {
-        let frame = encoder.encode(self.raw(sequence), room).map_err(io::Error::other)?;
+        let frame = encoder
+            .encode(Chunk::Bytes(self.raw(sequence)), None, room)
+            .map_err(io::Error::other)?;
         // Up to the grid, as direct writes are.
         room[frame.len..align_up(frame.len as u64) as usize].fill(0);
         Ok(frame.len)

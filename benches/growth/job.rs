@@ -95,7 +95,11 @@ fn begin(
     folder: &Path,
     reader: std::fs::File,
 ) -> io::Result<PackReport> {
-    let mut options = PackOptions { codec: Codec::Zstd(1), chunk_log2, ..PackOptions::default() };
+    let mut options = PackOptions {
+        codec: Codec::Zstd(1),
+        chunk_log2: Some(chunk_log2),
+        ..PackOptions::default()
+    };
     if kind == Kind::Half {
         // Every quarter; killed as the second is told of, which the stream's end may still beat
         // where a write takes long.

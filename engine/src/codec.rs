@@ -10,29 +10,41 @@
 //!
 //! # Invariants
 //! - C1: a frame is a function of (codec, level, chunk), whatever was encoded before it.
-//! - C2: no frame is longer than [`store_len`] of its chunk.
+//! - C2: no frame is longer than [`store_len`] of its chunk; one that is filled, than
+//!   [`fill::filled_len_max`].
 //! - C3: `decode` gives out exactly the chunk's length or an error, never a part.
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter};
-use zstd::zstd_safe::{compress_bound, find_frame_compressed_size, get_error_name};
+use ::zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter};
+use ::zstd::zstd_safe::{compress_bound, find_frame_compressed_size, get_error_name};
 
 use crate::checksum::crc32c;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FrameHeader, content_checksum, encode_store, store_len};
+use crate::format::fill::{self, Fill};
+use crate::format::frame::{
+    FrameHeader, content_checksum, encode_store, encode_store_blocks, store_blocks_len, store_len,
+    xxh64_low,
+};
 use crate::format::header::CodecKind;
-use crate::limits::{self, WINDOW_LOG_MAX};
+use crate::format::zstd;
+use crate::limits::{self, ALIGN, WINDOW_LOG_MAX, WINDOW_LOG_WRITTEN_MAX};
 use crate::planted::{self, Bug};
 
 /// The version of libzstd that encodes, as `ZSTD_versionNumber` gives it: 1.5.7 is 10507.
 #[must_use]
 pub fn zstd_version() -> u32 {
-    zstd::zstd_safe::version_number()
+    ::zstd::zstd_safe::version_number()
 }
 
 /// Room that encoding a chunk of `raw_len` bytes needs: the worst case of libzstd, or of `store`.
 #[must_use]
 pub fn encode_room(raw_len: usize) -> usize {
     compress_bound(raw_len).max(store_len(raw_len))
+}
+
+/// The same for a chunk whose frame is filled.
+#[must_use]
+pub fn filled_room(raw_len: usize) -> usize {
+    encode_room(raw_len).max(fill::filled_len_max(raw_len))
 }
 
 /// A chunk in its encoded form, as far as it is known before it has a place.
@@ -89,6 +101,22 @@ impl Codec {
         }
     }
 
+    /// Chunk length as a power of two that suits it where none is asked for.
+    ///
+    /// What a frame doesn't find in its own chunk it can't repeat, so short chunks compress less
+    /// than one frame of everything does, the more so the harder a level looks; and whoever reads a
+    /// part decodes whole chunks. What it costs was measured: docs/decisions/0040.
+    #[must_use]
+    pub fn chunk_log2(self) -> u8 {
+        match self {
+            Self::Store => limits::CHUNK_LOG2_DEFAULT,
+            Self::Zstd(..=3) => 22,
+            Self::Zstd(..=8) => 23,
+            Self::Zstd(..=12) => 24,
+            Self::Zstd(_) => 25,
+        }
+    }
+
     /// Checks the level against its range.
     ///
     /// # Errors
@@ -106,37 +134,75 @@ impl Codec {
     }
 }
 
+/// A chunk to be encoded.
+#[derive(Clone, Copy, Debug)]
+pub enum Chunk<'a> {
+    /// Its bytes.
+    Bytes(&'a [u8]),
+    /// So many zeros, which need not be in memory.
+    Zeros(usize),
+}
+
 /// Makes frames.
 #[derive(Debug)]
 pub struct Encoder {
     kind: CodecKind,
     level: i32,
-    /// The last frame made of a chunk that is a hole, by that chunk's length: a sparse file has
-    /// thousands of them, all alike (C1).
-    zeros: Option<(Vec<u8>, Frame)>,
+    /// The last frames made of chunks that are holes: a sparse file has thousands of them, all
+    /// alike (C1). One that ends where its blocks do, and one that was filled.
+    zeros: [Option<Zeros>; 2],
+}
+
+/// The frame of a chunk of zeros.
+#[derive(Debug)]
+struct Zeros {
+    /// Where it is filled from, on the grid.
+    fill_from: Option<usize>,
+    bytes: Vec<u8>,
+    frame: Frame,
 }
 
 impl Encoder {
     /// An encoder of `kind`; `level` is one of libzstd's, and means nothing to `store`.
     #[must_use]
     pub fn new(kind: CodecKind, level: i32) -> Self {
-        Self { kind, level, zeros: None }
+        Self { kind, level, zeros: [None, None] }
     }
 
-    /// Writes the frame of `raw` to the front of `out`, which has at least [`encode_room`] bytes.
+    /// Writes the frame of a chunk to the front of `out`, which has at least [`encode_room`] bytes.
+    /// With `fill_from`, where the frame starts in its extent, it is made to end on the grid.
     ///
     /// # Errors
     /// Where libzstd can't allocate its context.
-    pub fn encode(&mut self, raw: &[u8], out: &mut [u8]) -> Result<Frame> {
-        // C1: the same room for the same length, always.
-        let room = &mut out[..encode_room(raw.len())];
+    pub fn encode(
+        &mut self,
+        chunk: Chunk<'_>,
+        fill_from: Option<usize>,
+        out: &mut [u8],
+    ) -> Result<Frame> {
+        let raw_len = match chunk {
+            Chunk::Bytes(raw) => return self.encode_bytes(raw, fill_from, out),
+            Chunk::Zeros(raw_len) => raw_len,
+        };
+        let fill_from = fill_from.map(|at| at % ALIGN);
+        let kept = usize::from(fill_from.is_some());
+        let fits = |zeros: &&Zeros| (zeros.fill_from, zeros.frame.raw_len) == (fill_from, raw_len);
+        if let Some(zeros) = self.zeros[kept].as_ref().filter(fits) {
+            out[..zeros.bytes.len()].copy_from_slice(&zeros.bytes);
+            return Ok(zeros.frame);
+        }
+        let frame = self.encode_bytes(&vec![0; raw_len], fill_from, out)?;
+        self.zeros[kept] = Some(Zeros { fill_from, bytes: out[..frame.len].to_vec(), frame });
+        Ok(frame)
+    }
+
+    fn encode_bytes(&self, raw: &[u8], fill_from: Option<usize>, out: &mut [u8]) -> Result<Frame> {
         planted::slow_down(raw);
         let copied = planted::is(Bug::CopiedFirst).then(|| raw.to_vec());
         let raw = copied.as_deref().unwrap_or(raw);
-        let len = match self.kind {
-            CodecKind::Zstd => compress(self.level, raw, room)?,
-            CodecKind::Store if !raw.is_empty() && is_zero(raw) => compress(1, raw, room)?,
-            CodecKind::Store => store(raw, room),
+        let len = match fill_from {
+            None => self.blocks(raw, out)?,
+            Some(at) => self.filled(raw, at, out)?,
         };
         let frame = &out[..len];
         Ok(Frame {
@@ -148,18 +214,49 @@ impl Encoder {
         })
     }
 
-    /// As [`Self::encode`] for a chunk known to be `raw_len` zeros, which need not be in memory.
-    ///
-    /// # Errors
-    /// As [`Self::encode`].
-    pub fn encode_zeros(&mut self, raw_len: usize, out: &mut [u8]) -> Result<Frame> {
-        if self.zeros.as_ref().is_none_or(|(_, frame)| frame.raw_len != raw_len) {
-            let frame = self.encode(&vec![0; raw_len], out)?;
-            self.zeros = Some((out[..frame.len].to_vec(), frame));
+    /// The frame of `raw`, as the codec makes it.
+    fn blocks(&self, raw: &[u8], out: &mut [u8]) -> Result<usize> {
+        // C1: the same room for the same length, always.
+        let room = &mut out[..encode_room(raw.len())];
+        match self.kind {
+            CodecKind::Zstd => compress(self.level, raw, room),
+            CodecKind::Store if !raw.is_empty() && is_zero(raw) => compress(1, raw, room),
+            CodecKind::Store => Ok(store(raw, room)),
         }
-        let (bytes, frame) = self.zeros.as_ref().expect("set above");
-        out[..bytes.len()].copy_from_slice(bytes);
-        Ok(*frame)
+    }
+
+    /// The frame of `raw` that ends on the grid, given that it starts at `at` of its extent: see
+    /// [`fill`].
+    fn filled(&self, raw: &[u8], at: usize, out: &mut [u8]) -> Result<usize> {
+        let (head, tail) = raw.split_at(raw.len() - fill::tail_len(raw.len()));
+        if self.kind == CodecKind::Store && !is_zero(head) {
+            // How long they are is known before, so that nothing is moved.
+            let blocks_len = store_blocks_len(head.len());
+            let fill = Fill::new(at, blocks_len, raw.len());
+            let (header, rest) = out.split_at_mut(fill.header().len());
+            header.copy_from_slice(fill.header());
+            let (blocks, ending) = rest.split_at_mut(blocks_len);
+            let written = encode_store_blocks(head, false, blocks).and_then(|_| {
+                fill.write_ending(tail, xxh64_low(raw), &mut ending[..fill.ending_len()])
+            });
+            written.expect("the room is that of a filled frame at its longest");
+            return Ok(fill.header().len() + blocks_len + fill.ending_len());
+        }
+        let len = self.blocks(head, out)?;
+        let zstd::Front::Content(front) = zstd::front(out) else {
+            unreachable!("a frame was written there")
+        };
+        // Between the header and the checksum, which is that of the head alone.
+        let blocks = front.len as usize..len - 4;
+        let fill = Fill::new(at, blocks.len(), raw.len());
+        let (start, end) = (fill.header().len(), fill.header().len() + blocks.len());
+        out.copy_within(blocks, start);
+        out[..start].copy_from_slice(fill.header());
+        let len = end + fill.ending_len();
+        let written = fill::unmark_last_block(&mut out[start..end])
+            .and_then(|()| fill.write_ending(tail, xxh64_low(raw), &mut out[end..len]));
+        written.expect("the room is that of a filled frame at its longest");
+        Ok(len)
     }
 }
 
@@ -172,6 +269,11 @@ fn compress(level: i32, raw: &[u8], room: &mut [u8]) -> Result<usize> {
         CParameter::ContentSizeFlag(true),
     ] {
         context.set_parameter(parameter).map_err(failed)?;
+    }
+    // Only the levels above have larger windows.
+    if level > limits::LEVEL_COMMON_MAX && raw.len() > 1 << WINDOW_LOG_WRITTEN_MAX {
+        let window = CParameter::WindowLog(WINDOW_LOG_WRITTEN_MAX);
+        context.set_parameter(window).map_err(failed)?;
     }
     let len = context.compress2(room, raw).map_err(failed)?;
     if len > store_len(raw.len()) {
@@ -292,9 +394,76 @@ mod tests {
 
     fn encode(encoder: &mut Encoder, raw: &[u8]) -> (Vec<u8>, Frame) {
         let mut out = vec![0xEE; encode_room(raw.len())];
-        let frame = encoder.encode(raw, &mut out).unwrap();
+        let frame = encoder.encode(Chunk::Bytes(raw), None, &mut out).unwrap();
         out.truncate(frame.len);
         (out, frame)
+    }
+
+    /// A chunk's frame that ends on the grid, from `at` on.
+    fn encode_filled(encoder: &mut Encoder, chunk: Chunk<'_>, at: usize) -> (Vec<u8>, Frame) {
+        let raw_len = match chunk {
+            Chunk::Bytes(raw) => raw.len(),
+            Chunk::Zeros(len) => len,
+        };
+        let mut out = vec![0xEE; filled_room(raw_len)];
+        let frame = encoder.encode(chunk, Some(at), &mut out).unwrap();
+        out.truncate(frame.len);
+        (out, frame)
+    }
+
+    #[test]
+    fn c1_c2_c3_filled_frames_end_on_the_grid_and_come_back() {
+        for (kind, level) in CODECS {
+            let mut decoder = Decoder::new().unwrap();
+            for log2 in [16, 17, 20] {
+                let len = 1 << log2;
+                for raw in [sample(len, 5), noise(len), vec![0; len]] {
+                    let mut encoder = Encoder::new(kind, level);
+                    for at in [0, 1, 13, 5000] {
+                        let (bytes, frame) = encode_filled(&mut encoder, Chunk::Bytes(&raw), at);
+                        assert!((at + frame.len).is_multiple_of(ALIGN), "{kind:?} {level} {at}");
+                        assert!(frame.len <= fill::filled_len_max(len));
+                        let mut back = vec![0xEE; len];
+                        decoder.decode(&bytes, &mut back).unwrap();
+                        assert!(back == raw, "{kind:?} {level} 2^{log2} at {at}");
+                        if codec_zero(&raw) {
+                            // Out of the cache and not.
+                            for _ in 0..2 {
+                                let zeros = encode_filled(&mut encoder, Chunk::Zeros(len), at);
+                                assert!(zeros == (bytes.clone(), frame), "{at}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn codec_zero(raw: &[u8]) -> bool {
+        raw.iter().all(|&byte| byte == 0)
+    }
+
+    /// The web allows windows of 8 MiB (RFC 9659).
+    #[test]
+    fn no_window_is_longer_than_the_web_allows() {
+        // Some of it doesn't compress, and all of it is soon looked through.
+        let mut raw = vec![7; 16 << 20];
+        raw[..1 << 20].copy_from_slice(&noise(1 << 20));
+        let stored = encode(&mut Encoder::new(CodecKind::Store, 0), &raw).0;
+        let zstd::Front::Content(front) = zstd::front(&stored) else { panic!() };
+        assert_eq!(front.window, 8 << 20);
+        for level in [1, 22] {
+            let mut encoder = Encoder::new(CodecKind::Zstd, level);
+            let (plain, _) = encode(&mut encoder, &raw);
+            let (filled, _) = encode_filled(&mut encoder, Chunk::Bytes(&raw), 0);
+            for bytes in [plain, filled] {
+                let zstd::Front::Content(front) = zstd::front(&bytes) else { panic!() };
+                assert!(front.window <= 8 << 20, "level {level}: {}", front.window);
+                let mut back = vec![0; raw.len()];
+                Decoder::new().unwrap().decode(&bytes, &mut back).unwrap();
+                assert!(back == raw, "level {level}");
+            }
+        }
     }
 
     #[test]
@@ -335,7 +504,7 @@ mod tests {
             for len in [65_536, 65_536, 100, 65_536] {
                 let plain = encode(&mut Encoder::new(kind, level), &vec![0; len]);
                 let mut out = vec![0xEE; encode_room(len)];
-                let frame = encoder.encode_zeros(len, &mut out).unwrap();
+                let frame = encoder.encode(Chunk::Zeros(len), None, &mut out).unwrap();
                 out.truncate(frame.len);
                 assert_eq!((out, frame), plain);
             }

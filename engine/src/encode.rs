@@ -1,13 +1,14 @@
-//! What stands in an extent: its chunks' frames back to back, and a pad.
+//! What stands in an extent: its chunks' frames back to back. The last of a full one ends on the
+//! grid.
 //!
 //! Everything here is the same whoever made the frames: packing, which encodes several chunks of an
 //! extent in a row, or a program that gives single chunks.
 
 use crate::checksum;
-use crate::codec::{Encoder, Frame, encode_room};
+use crate::codec::{Chunk, Encoder, Frame, filled_room};
 use crate::digest;
 use crate::error::Result;
-use crate::format::frame::{pad_len, pad_prefix};
+use crate::format::frame::pad_prefix;
 use crate::format::header::PlacementKind;
 use crate::format::index::{ChainingValue, Entry};
 use crate::format::layout::Geometry;
@@ -15,7 +16,7 @@ use crate::format::recipe::Recipe;
 use crate::format::record::ChunkRecord;
 use crate::limits::ALIGN;
 use crate::placement::Extent;
-use crate::units::{ExtentNumber, FileOffset, Sequence};
+use crate::units::{ExtentNumber, FileOffset, Sequence, align_up};
 
 /// A chunk whose frame stands in an extent that has no place yet.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +87,8 @@ impl Single {
     /// As of [`Encoder::encode`].
     pub fn make(recipe: &Recipe, sequence: u64, raw: &[u8], output: &mut [u8]) -> Result<Self> {
         let Recipe { codec, level, geometry, blake3, .. } = recipe;
-        let frame = Encoder::new(*codec, *level).encode(raw, output)?;
+        let fill_from = geometry.is_filled(sequence, raw.len() as u64).then_some(0);
+        let frame = Encoder::new(*codec, *level).encode(Chunk::Bytes(raw), fill_from, output)?;
         let (mut chaining, mut only_digest) = ([0; 32], None);
         if *blake3 {
             let start = sequence * geometry.chunk_len();
@@ -106,7 +108,7 @@ impl Single {
 /// Bytes that a buffer needs for an extent of a single chunk of at most `raw_len` bytes.
 #[must_use]
 pub fn single_room(raw_len: usize) -> usize {
-    encode_room(raw_len) + 3 * ALIGN
+    filled_room(raw_len) + 3 * ALIGN
 }
 
 /// An extent with everything that stands in it.
@@ -114,27 +116,32 @@ pub fn single_room(raw_len: usize) -> usize {
 pub struct Closed {
     /// Bytes it takes of the container.
     pub len: u64,
-    /// Bytes of these that are written; the rest is a hole.
+    /// Bytes that are written, up to the grid; the rest of a slot is a hole.
     pub write_len: usize,
 }
 
-/// Writes what follows the frames, which end at `end` of `output`: a pad to the grid, or to the end
-/// of the slot. `output` has room for the frames at their longest and three blocks more.
+/// Writes what follows the frames, which end at `end` of `output`: in a slot a pad to its end; else
+/// nothing, and only zeros up to the grid that are written with them, and over later. `output` has
+/// room for the frames at their longest and three blocks more.
 ///
 /// # Panics
 /// Where it has not.
 pub fn close(geometry: &Geometry, end: usize, output: &mut [u8]) -> Closed {
-    let pad = match geometry.placement {
-        PlacementKind::Dense => pad_len(end as u64),
-        PlacementKind::Slots => geometry.slot_len() - end as u64,
+    let (len, write_len) = match geometry.placement {
+        PlacementKind::Dense => {
+            let write_len = align_up(end as u64) as usize;
+            output[end..write_len].fill(0);
+            (end as u64, write_len)
+        }
+        PlacementKind::Slots => {
+            let len = geometry.slot_len();
+            let prefix = pad_prefix(len - end as u64).expect("a pad has 8 bytes or more");
+            let prefix = prefix.as_ref();
+            let write_len = geometry.written_len(end as u64, len) as usize;
+            output[end..end + prefix.len()].copy_from_slice(prefix);
+            output[end + prefix.len()..write_len].fill(0);
+            (len, write_len)
+        }
     };
-    let len = end as u64 + pad;
-    let write_len = geometry.written_len(end as u64, len) as usize;
-    if pad > 0 {
-        let prefix = pad_prefix(pad).expect("a pad has 8 bytes or more");
-        let prefix = prefix.as_ref();
-        output[end..end + prefix.len()].copy_from_slice(prefix);
-        output[end + prefix.len()..write_len].fill(0);
-    }
     Closed { len, write_len }
 }

@@ -4,12 +4,24 @@
 //! chooses for itself (changing one alters speed or memory, never a byte of output). The relations
 //! between them that other files lean on are asserted at compile time below.
 
-/// The grid of the container: the header, every extent and the file's end lie on it, in bytes.
-/// It is the largest logical block size that Linux file systems ask of direct I/O.
+/// The grid of the container: every extent starts on it, in bytes. It is the largest logical block
+/// size that Linux file systems ask of direct I/O.
 pub const ALIGN: usize = 4096;
 
-/// Length of the header and of the trailing header, in bytes.
-pub const HEADER_LEN: usize = ALIGN;
+/// Length of the header, in bytes.
+pub const HEADER_LEN: usize = 256;
+
+/// Most content, in bytes, of a container whose header stands at its end alone. Above it there is a
+/// copy before the index: salvage finds it there where the end of the file is lost.
+pub const HEADER_COPY_CONTENT_ABOVE: u64 = 64 << 20;
+
+/// Bytes at the end of a file that opening reads at once: all that it needs of a container of up to
+/// 1,800 chunks, without chaining values.
+pub const TAIL_READ_BYTES: u64 = 64 << 10;
+
+/// Largest window a frame of ours asks of its decoder, as a power of two: what the web allows
+/// (RFC 9659).
+pub const WINDOW_LOG_WRITTEN_MAX: u32 = 23;
 
 /// Smallest chunk: 2^16 bytes = 64 KiB.
 pub const CHUNK_LOG2_MIN: u8 = 16;
@@ -100,12 +112,13 @@ pub fn buffers_per_side(extent_raw_bytes: u64, extents: u64) -> usize {
 }
 
 /// Memory that a job takes for each core, in bytes, with chunks of `2^chunk_log2`: the buffers of
-/// both sides, and the codec's tables, which are up to eight times as long as a chunk.
+/// both sides, and the codec's tables, which are up to eight times as long as its window.
 #[must_use]
 pub fn core_bytes(chunk_log2: u8) -> u64 {
     let chunk = 1 << chunk_log2.clamp(CHUNK_LOG2_MIN, CHUNK_LOG2_MAX);
     let extent = EXTENT_RAW_BYTES.max(chunk);
-    2 * buffers_per_side(extent, u64::MAX) as u64 * extent + 8 * chunk
+    let window = chunk.min(1 << WINDOW_LOG_WRITTEN_MAX);
+    2 * buffers_per_side(extent, u64::MAX) as u64 * extent + 8 * window
 }
 
 const _: () = {

@@ -4,7 +4,7 @@
 //! what is held is a segment of members as they are, and the encoded ones before it. The encoding
 //! depends on the members alone, so the same archive has the same index.
 
-use crate::codec::{Encoder, encode_room};
+use crate::codec::{Chunk, Encoder, encode_room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::CodecKind;
 use crate::format::members::{Encoded, SEGMENT_RAW_LEN_MAX, SegmentPrefix};
@@ -87,7 +87,7 @@ impl MemberList {
 
     fn close_segment(&mut self) -> Result<()> {
         let mut frame = vec![0; encode_room(self.raw.len())];
-        let made = self.encoder.encode(&self.raw, &mut frame)?;
+        let made = self.encoder.encode(Chunk::Bytes(&self.raw), None, &mut frame)?;
         let (raw_len, members) = (self.raw.len(), self.members);
         SegmentPrefix { raw_len, frame_len: made.len, members }.encode(&mut self.segments);
         self.segments.extend_from_slice(&frame[..made.len]);

@@ -8,15 +8,13 @@
 /// A mistake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bug {
-    /// The final header is written without the data having been synced.
-    NoDataSync,
-    /// The file is published without its final header having been synced.
-    NoHeaderSync,
+    /// The file is published without having been synced.
+    NoSync,
+    /// The file is synced before its tail is written, and not after.
+    SyncedEarly,
     /// The directory isn't synced after the rename.
     NoDirectorySync,
-    /// The final header is written before the data is durable.
-    HeaderFirst,
-    /// A chain of sync, header, sync, rename is trusted to stop at a failure.
+    /// A chain of writes, sync and rename is trusted to stop at a failure.
     ChainTrusted,
     /// A failed sync is tried again, and the second answer believed.
     SyncRetried,
@@ -93,6 +91,10 @@ pub enum Bug {
     OutputsMayClash,
     /// A standard stream that was closed is taken for what the runtime opened in its place.
     ClosedStreamsTrusted,
+    /// A checkpoint covers an extent whose last block the tail is written into.
+    ShortExtentCovered,
+    /// A container without its end is taken for a shorter file.
+    CutOffTrusted,
 }
 
 /// Whether the bug is planted.

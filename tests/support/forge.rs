@@ -9,19 +9,16 @@
 //! Each step may be left out: without `lay_out` offsets and lengths lie, without `seal` checksums
 //! do. `bytes` writes down whatever the parts say, however absurd.
 
-use std::os::fd::OwnedFd;
-
 use ringpack::Cancel;
 use ringpack::checksum::{self, Whole, crc32c};
-use ringpack::codec::{Encoder, encode_room};
+use ringpack::codec::{Chunk, Decoder, Encoder, filled_room};
 use ringpack::digest;
 use ringpack::format::frame::{content_checksum, pad_prefix};
-use ringpack::format::header::{Digest, Header, PlacementKind, State};
+use ringpack::format::header::{Digest, Header, PlacementKind};
 use ringpack::format::index::Index;
 use ringpack::format::layout::{Geometry, Places, Tail, entry_span};
-use ringpack::format::recipe::Recipe;
-use ringpack::format::{Subtype, index, seek_table};
-use ringpack::limits::HEADER_LEN;
+use ringpack::format::{index, seek_table};
+use ringpack::limits::{ALIGN, HEADER_LEN};
 use ringpack::pack::{Codec, Input, Output, PackOptions, pack_scheduled};
 use ringpack::pipeline::{IoMode, Schedule};
 use ringpack::ring::sim::{SimDisk, SimOptions};
@@ -39,8 +36,6 @@ pub struct Shape {
     pub placement: PlacementKind,
     /// Whether it has a digest.
     pub blake3: bool,
-    /// Whether it was written to a pipe.
-    pub streamed: bool,
 }
 
 impl Shape {
@@ -49,9 +44,7 @@ impl Shape {
     pub fn all() -> Vec<Self> {
         let mut shapes = Vec::new();
         for placement in [PlacementKind::Dense, PlacementKind::Slots] {
-            for blake3 in [false, true] {
-                shapes.extend([false, true].map(|streamed| Self { placement, blake3, streamed }));
-            }
+            shapes.extend([false, true].map(|blake3| Self { placement, blake3 }));
         }
         shapes
     }
@@ -59,9 +52,9 @@ impl Shape {
     /// The options that say so, with chunks of 64 KiB and codec `codec`.
     #[must_use]
     pub fn options(&self, codec: Codec) -> PackOptions {
-        let Self { placement, blake3, .. } = *self;
+        let Self { placement, blake3 } = *self;
         let io = IoMode::Sim;
-        PackOptions { codec, chunk_log2: 16, placement, blake3, io, ..PackOptions::default() }
+        PackOptions { codec, chunk_log2: Some(16), placement, blake3, io, ..PackOptions::default() }
     }
 
     /// The container of `content`, as the engine makes it.
@@ -70,49 +63,27 @@ impl Shape {
     /// Where packing fails.
     #[must_use]
     pub fn pack(&self, content: &[u8], codec: Codec) -> Vec<u8> {
-        use std::io::Read;
         let disk = SimDisk::new(0, SimOptions::default());
         disk.write_file("/in", content);
-        // The folder that scratch files go to.
-        disk.write_file(std::env::temp_dir().join("other"), b"");
         let (options, schedule) = (self.options(codec), Schedule::Inline(1));
-        let pack = |to| {
-            let from = Input::Path("/in".into());
-            pack_scheduled(&disk, from, to, &options, &Cancel::new(), &schedule)
-                .expect("a plain content is packed")
-        };
-        if !self.streamed {
-            pack(Output::Path("/out".into()));
-            return disk.read_file("/out").expect("it was packed");
-        }
-        let (mut reader, writer) = std::io::pipe().expect("a pipe");
-        std::thread::scope(|scope| {
-            let read = scope.spawn(move || {
-                let mut bytes = Vec::new();
-                reader.read_to_end(&mut bytes).expect("a pipe can be read");
-                bytes
-            });
-            pack(Output::Stream(OwnedFd::from(writer).into()));
-            read.join().expect("the reader ended")
-        })
+        let (from, to) = (Input::Path("/in".into()), Output::Path("/out".into()));
+        pack_scheduled(&disk, from, to, &options, &Cancel::new(), &schedule)
+            .expect("a plain content is packed");
+        disk.read_file("/out").expect("it was packed")
     }
 }
 
 /// The parts.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// The header; of a streamed container, the trailing one.
+    /// The header.
     pub header: Header,
-    /// What stands at the front of a streamed container.
-    pub front: Option<Header>,
     /// The frames, in order.
     pub frames: Vec<Vec<u8>>,
     /// What the index says of them.
     pub index: Index,
     /// What the seek table says of them and of the rest.
     pub table: Vec<seek_table::Entry>,
-    /// Length of the tail pad.
-    pub tail_pad: u64,
     /// Length of the file.
     pub file_len: u64,
 }
@@ -130,14 +101,10 @@ impl Parts {
             let start = entry.offset as usize;
             bytes[start..start + entry.frame_len as usize].to_vec()
         };
-        let front = (header.state == State::Streamed)
-            .then(|| Header::decode(bytes, Subtype::Header).expect("it is intact"));
         let table = bytes.get(header.table_offset as usize..).unwrap_or_default();
         Self {
-            front,
             frames: index.entries.iter().map(frame).collect(),
             table: seek_table::decode(table).expect("it is intact"),
-            tail_pad: container.tail().pad_len,
             file_len: bytes.len() as u64,
             header,
             index,
@@ -150,9 +117,9 @@ impl Parts {
     /// # Panics
     /// Where encoding fails.
     pub fn set_chunk(&mut self, sequence: usize, raw: &[u8]) {
-        let mut out = vec![0; encode_room(raw.len())];
+        let mut out = vec![0; filled_room(raw.len())];
         let frame = Encoder::new(self.header.codec, self.header.level.max(1))
-            .encode(raw, &mut out)
+            .encode(Chunk::Bytes(raw), None, &mut out)
             .expect("memory for an encoder");
         out.truncate(frame.len);
         self.set_frame(sequence, out, raw);
@@ -183,24 +150,44 @@ impl Parts {
     pub fn lay_out(&mut self) {
         let geometry = Geometry::of(&self.header);
         let mut places = Places::new(geometry);
-        let count = self.index.entries.len();
-        for (number, (entry, frame)) in self.index.entries.iter_mut().zip(&self.frames).enumerate()
-        {
-            entry.frame_len = frame.len() as u32;
-            entry.offset =
-                places.place(entry.frame_len, number + 1 == count).expect("short frames");
+        let count = self.index.entries.len() as u64;
+        for sequence in 0..count {
+            self.fill(&geometry, sequence, places.end());
+            let entry = &mut self.index.entries[sequence as usize];
+            entry.frame_len = self.frames[sequence as usize].len() as u32;
+            entry.offset = places.place(entry.frame_len).expect("short frames");
         }
         let chaining = self.header.digest != Digest::None;
-        let streamed = self.header.state == State::Streamed;
-        let tail = Tail::new(places.end(), count as u64, chaining, streamed).expect("few chunks");
         let header = &mut self.header;
         header.content_size = self.index.entries.iter().map(|entry| u64::from(entry.raw_len)).sum();
-        header.chunk_count = count as u64;
-        (header.data_end, header.index_offset) = (places.end(), places.end());
+        header.chunk_count = count;
+        let tail = Tail::new(places.end(), header.content_size, count, chaining, 0);
+        let tail = tail.expect("few chunks");
+        (header.data_end, header.index_offset) = (places.end(), tail.index_offset);
         (header.index_len, header.table_offset) = (tail.index_len, tail.table_offset);
         (header.file_size, self.file_len) = (tail.file_size, tail.file_size);
-        self.tail_pad = tail.pad_len;
         self.make_table();
+    }
+
+    /// Makes the frame of a chunk that ends a full extent end on the grid, given where it starts,
+    /// if it doesn't yet and holds what it says.
+    fn fill(&mut self, geometry: &Geometry, sequence: u64, start: u64) {
+        let frame = &mut self.frames[sequence as usize];
+        let raw_len = self.index.entries[sequence as usize].raw_len;
+        let ends_on_grid = (start + frame.len() as u64).is_multiple_of(ALIGN as u64);
+        if ends_on_grid || !geometry.is_filled(sequence, raw_len.into()) {
+            return;
+        }
+        let mut raw = vec![0; raw_len as usize];
+        let mut decoder = Decoder::new().expect("memory for a decoder");
+        if decoder.decode(frame, &mut raw).is_ok() {
+            let mut out = vec![0; filled_room(raw.len())];
+            let made = Encoder::new(self.header.codec, self.header.level.max(1))
+                .encode(Chunk::Bytes(&raw), Some(start as usize), &mut out)
+                .expect("memory for an encoder");
+            out.truncate(made.len);
+            *frame = out;
+        }
     }
 
     /// Makes the seek table that index and header call for.
@@ -208,16 +195,17 @@ impl Parts {
         let entries = &self.index.entries;
         let own = |len: u64| seek_table::Entry::without_content(len as u32);
         let chaining = !self.index.chaining.is_empty();
-        let mut table = vec![own(HEADER_LEN as u64)];
+        let mut table = Vec::new();
         for (number, entry) in entries.iter().enumerate() {
             let span = entry_span(entry, entries.get(number + 1), self.header.data_end);
             let checksum = content_checksum(&self.frames[number]).unwrap_or(0);
             let (compressed, decompressed) = (span as u32, entry.raw_len);
             table.push(seek_table::Entry { compressed, decompressed, checksum });
         }
+        let has_copy = self.header.index_offset > self.header.data_end;
+        table.extend(has_copy.then(|| own(HEADER_LEN as u64)));
         table.extend(index::frame_lens(entries.len() as u64, chaining).map(own));
-        table.extend(self.front.as_ref().map(|_| own(HEADER_LEN as u64)));
-        table.extend((self.tail_pad > 0).then(|| own(self.tail_pad)));
+        table.push(own(HEADER_LEN as u64));
         self.table = table;
     }
 
@@ -265,14 +253,11 @@ impl Parts {
             put(entry.offset, frame);
         }
         let header = &self.header;
-        let front = self.front.as_ref().unwrap_or(header);
-        put(0, &front.encode(Subtype::Header));
-        put(header.index_offset, &self.index.encode());
-        if self.front.is_some() {
-            let place = header.index_offset.saturating_add(header.index_len);
-            put(place, &header.encode(Subtype::TrailingHeader));
+        if header.index_offset > header.data_end {
+            put(header.data_end, &header.encode());
         }
-        put(header.table_offset.saturating_sub(self.tail_pad), &pad(self.tail_pad));
+        put(header.index_offset, &self.index.encode());
+        put(self.header_offset(), &header.encode());
         let entries = self.table.len() as u64;
         let mut table = seek_table::encode_prefix(entries).to_vec();
         self.table.iter().for_each(|entry| table.extend(entry.encode()));
@@ -281,9 +266,11 @@ impl Parts {
         file
     }
 
-    /// What stands at the front of a streamed container with this trailing header.
+    /// Where the header stands, as it says itself.
     #[must_use]
-    pub fn front_of(header: &Header) -> Header {
-        Recipe::of(header).open_header(header.state, header.run)
+    pub fn header_offset(&self) -> u64 {
+        let header = &self.header;
+        let end = if header.table_offset == 0 { header.file_size } else { header.table_offset };
+        end.saturating_sub(HEADER_LEN as u64)
     }
 }

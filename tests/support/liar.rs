@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::SystemTime;
 
 use ringpack::ring::file::{Attributes, Directory, Disk, File, FileKind, Status};
 use ringpack::ring::os::OsDisk;
@@ -70,6 +71,10 @@ impl File for LyingFile {
 
     fn status(&self) -> io::Result<Status> {
         self.truth.status()
+    }
+
+    fn born(&self) -> io::Result<Option<SystemTime>> {
+        self.truth.born()
     }
 
     fn is_direct(&self) -> bool {

@@ -40,8 +40,8 @@ pub struct MemoryDisk {
 #[derive(Debug)]
 struct MemoryFile {
     bytes: RwLock<Vec<u8>>,
-    /// Longer than the bytes where the rest is a hole.
-    len: Option<u64>,
+    /// A hole behind them, and what stands behind it.
+    hole: Option<(u64, Vec<u8>)>,
 }
 
 impl MemoryDisk {
@@ -51,14 +51,15 @@ impl MemoryDisk {
         Self::of(bytes, None)
     }
 
-    /// A disk whose file has these bytes and then a hole, `len` in all.
+    /// A disk whose file has these bytes, a hole, and those of `end`, `len` in all.
     #[must_use]
-    pub fn with_hole(bytes: Vec<u8>, len: u64) -> Self {
-        Self::of(bytes, Some(len))
+    pub fn with_hole(bytes: Vec<u8>, len: u64, end: Vec<u8>) -> Self {
+        let hole = len.saturating_sub((bytes.len() + end.len()) as u64);
+        Self::of(bytes, Some((hole, end)))
     }
 
-    fn of(bytes: Vec<u8>, len: Option<u64>) -> Self {
-        let file = Arc::new(MemoryFile { bytes: RwLock::new(bytes), len });
+    fn of(bytes: Vec<u8>, hole: Option<(u64, Vec<u8>)>) -> Self {
+        let file = Arc::new(MemoryFile { bytes: RwLock::new(bytes), hole });
         Self { file, output: SimDisk::new(0, SimOptions::default()) }
     }
 
@@ -247,7 +248,7 @@ impl File for MemoryFile {
         let held = self.bytes.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
         Ok(Status {
             kind: FileKind::Regular,
-            len: self.len.unwrap_or(held),
+            len: held + self.hole.as_ref().map_or(0, |(hole, end)| hole + end.len() as u64),
             allocated: held,
             mode: 0o600,
             uid: 0,
@@ -257,6 +258,10 @@ impl File for MemoryFile {
             links: 1,
             changed: SystemTime::UNIX_EPOCH,
         })
+    }
+
+    fn born(&self) -> io::Result<Option<SystemTime>> {
+        Ok(None)
     }
 
     fn is_direct(&self) -> bool {
@@ -269,12 +274,22 @@ impl File for MemoryFile {
 
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let bytes = self.bytes.read().unwrap_or_else(PoisonError::into_inner);
-        let len = self.len.unwrap_or(bytes.len() as u64);
+        let held = bytes.len() as u64;
+        let none = (0, Vec::new());
+        let (hole, end) = self.hole.as_ref().unwrap_or(&none);
+        let end_start = held + hole;
+        let len = end_start + end.len() as u64;
         let count = len.saturating_sub(offset).min(out.len() as u64) as usize;
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let held = count.min(bytes.len() - from);
-        out[..held].copy_from_slice(&bytes[from..from + held]);
-        out[held..count].fill(0);
+        let out = &mut out[..count];
+        out.fill(0);
+        for (start, part) in [(0, &bytes[..]), (end_start, &end[..])] {
+            let from = offset.max(start);
+            let to = (offset + count as u64).min(start + part.len() as u64);
+            if from < to {
+                let part = &part[(from - start) as usize..(to - start) as usize];
+                out[(from - offset) as usize..(to - offset) as usize].copy_from_slice(part);
+            }
+        }
         Ok(count)
     }
 

@@ -3,8 +3,9 @@
 //! The choices are a seed's or a fuzzer's; the same choices make the same mutant.
 
 use ringpack::checksum::crc32c;
-use ringpack::format::header::{CodecKind, Digest, PlacementKind, State};
+use ringpack::format::header::{CodecKind, Digest, PlacementKind};
 use ringpack::format::index;
+use ringpack::limits::HEADER_LEN;
 use ringpack::pack::Codec;
 
 use crate::cases::noise;
@@ -59,7 +60,7 @@ pub fn ancestors() -> Vec<Parts> {
             ancestors.push(Parts::of(&shape.pack(&content(len, len as u64), codec)));
         }
         // Two extents cost as much to look at as a hundred of the others: one of them.
-        if shape == (Shape { placement: PlacementKind::Dense, blake3: true, streamed: false }) {
+        if shape == (Shape { placement: PlacementKind::Dense, blake3: true }) {
             let mut zeros = vec![0; 65 * CHUNK + 9];
             zeros[..2000].copy_from_slice(&noise(2000, 1));
             ancestors.push(Parts::of(&shape.pack(&zeros, Codec::Zstd(1))));
@@ -182,8 +183,8 @@ fn change(random: &mut Choices, parts: &mut Parts, others: &[Parts]) {
             _ => header.content_crc32c ^= 1 << random.below(32),
         },
         13 => {
-            header.state = [State::Open, State::Final, State::Streamed][random.below(3) as usize];
-            parts.front = (random.below(2) == 0).then(|| Parts::front_of(header));
+            header.members_len = number(random, header.members_len);
+            header.member_count = number(random, header.member_count);
         }
         14 => {
             let values = if random.below(2) == 0 { parts.frames.len() } else { 0 };
@@ -243,8 +244,9 @@ fn change_bytes(random: &mut Choices, bytes: &mut Vec<u8>) {
             }
         }
         _ => {
-            let len = bytes.len().min(152);
-            flip(random, &mut bytes[..len]);
+            let end = bytes.len().saturating_sub(random.below(1000) as usize);
+            let start = end.saturating_sub(HEADER_LEN);
+            flip(random, &mut bytes[start..end]);
         }
     }
 }
@@ -265,11 +267,8 @@ fn mend(bytes: &mut [u8], parts: &Parts) {
     };
     let chaining = !parts.index.chaining.is_empty();
     let index_len = index::total_len(parts.index.entries.len() as u64, chaining).unwrap_or(0);
-    mend(0, 4096, 0);
+    mend(parts.header_offset(), HEADER_LEN as u64, 0);
     mend(parts.header.index_offset, index_len, 8);
-    if parts.front.is_some() {
-        mend(parts.header.index_offset.saturating_add(index_len), 4096, 0);
-    }
 }
 
 /// The mutant of these choices.

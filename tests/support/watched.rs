@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ringpack::ring::file::{Attributes, Directory, Disk, File, Guard, Replace, Status};
 use ringpack::ring::{Backend, BackendConfig, BackendKind, Completed, Op, OpKind, Tier, Wait};
@@ -151,6 +151,10 @@ impl File for WatchedFile {
 
     fn status(&self) -> io::Result<Status> {
         self.before(Step::Look).status()
+    }
+
+    fn born(&self) -> io::Result<Option<SystemTime>> {
+        self.inner.born()
     }
 
     fn is_direct(&self) -> bool {

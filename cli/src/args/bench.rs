@@ -22,9 +22,9 @@ pub(crate) struct Bench {
     pub(crate) rounds: u32,
     #[command(flatten)]
     pub(crate) encoding: Encoding,
-    /// Length of a chunk: a power of two from 64K to 64M
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size::chunk_log2)]
-    pub(crate) chunk_size: u8,
+    /// Length of a chunk: a power of two from 64K to 64M [default: by level]
+    #[arg(long, value_name = "SIZE", value_parser = size::chunk_log2)]
+    pub(crate) chunk_size: Option<u8>,
     /// As JSON, an object on a line: seconds and bytes
     #[arg(long)]
     pub(crate) json: bool,

@@ -25,9 +25,10 @@ pub(crate) struct Pack {
     pub(crate) stdout: bool,
     #[command(flatten)]
     pub(crate) encoding: Encoding,
-    /// Length of a chunk, the unit of random access: a power of two from 64K to 64M
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = size::chunk_log2)]
-    pub(crate) chunk_size: u8,
+    /// Length of a chunk, the unit of random access: a power of two from 64K to 64M [default: by
+    /// level]
+    #[arg(long, value_name = "SIZE", value_parser = size::chunk_log2)]
+    pub(crate) chunk_size: Option<u8>,
     /// Where frames stand: back to back, or each in a slot of its own
     #[arg(long, value_enum, default_value_t = Placement::Dense)]
     pub(crate) placement: Placement,

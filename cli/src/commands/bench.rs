@@ -16,11 +16,12 @@ use crate::message;
 use crate::size::human;
 
 pub(crate) fn run(args: &args::Bench, cancel: &Cancel) -> Result<ExitCode, Failure> {
+    let codec = args.encoding.codec()?;
     let options = BenchOptions {
         size: args.size,
         rounds: args.rounds,
-        codec: args.encoding.codec()?,
-        chunk_log2: args.chunk_size,
+        codec,
+        chunk_log2: args.chunk_size.unwrap_or_else(|| codec.chunk_log2()),
         io: args.io.mode(),
         threads: args.io.threads(),
         direct: !args.io.no_direct,

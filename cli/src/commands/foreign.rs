@@ -9,6 +9,7 @@ use ringpack::foreign::{
     ForeignOptions, ForeignReport, Input, Listing, Output, WINDOW_BYTES_DEFAULT,
 };
 use ringpack::format::header::CodecKind;
+use ringpack::limits::WINDOW_LOG_WRITTEN_MAX;
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
 use ringpack::{Cancel, Error, ErrorKind, foreign};
@@ -46,7 +47,7 @@ pub(super) fn check_window(path: &Path, args: &args::Foreign) -> Result<(), Fail
         Ok(container) => container,
     };
     let header = container.header();
-    let window = header.chunk_len().min(header.content_size);
+    let window = header.chunk_len().min(header.content_size).min(1 << WINDOW_LOG_WRITTEN_MAX);
     if window <= limit || header.codec == CodecKind::Store {
         return Ok(());
     }
@@ -229,6 +230,16 @@ pub(super) struct Summary {
     checked_frames: u64,
     window_size: u64,
     seek_table_entries: Option<u64>,
+    containers: Vec<Row>,
+}
+
+/// A container in a file that holds more than it.
+#[derive(Debug, serde::Serialize)]
+struct Row {
+    offset: u64,
+    file_size: u64,
+    content_size: u64,
+    chunk_count: u64,
 }
 
 impl Summary {
@@ -244,6 +255,7 @@ impl Summary {
             checked_frames: listing.checked,
             window_size: listing.window_bytes_max,
             seek_table_entries: listing.seek_table.map(|(entries, _)| entries),
+            containers: listing.containers.iter().map(Row::from).collect(),
         }
     }
 
@@ -254,7 +266,11 @@ impl Summary {
             let _ = writeln!(text, "{name:<10} {value}");
         };
         line("file", &shown(&self.path).to_string());
-        line("format", "Zstandard, none of ringpack's containers");
+        let format = match self.containers.len() as u64 {
+            0 => "Zstandard, not written by ringpack".to_owned(),
+            count => format!("Zstandard, with {}", counted(count, "container")),
+        };
+        line("format", &format);
         line("content", &self.content_size.map_or("not stated".to_owned(), sized));
         line("packed", &part(self.file_size, self.content_size));
         let checked = format!("{} with a checksum", self.checked_frames);
@@ -263,6 +279,22 @@ impl Summary {
         line("window", &sized(self.window_size));
         let table = self.seek_table_entries.map(|entries| counted(entries, "entry"));
         line("seek table", table.as_deref().unwrap_or("none"));
+        for container in &self.containers {
+            let (chunks, packed) =
+                (counted(container.chunk_count, "chunk"), human(container.file_size));
+            let content = human(container.content_size);
+            line(
+                "container",
+                &format!("at byte {}: {packed}, {content} in {chunks}", container.offset),
+            );
+        }
         text
+    }
+}
+
+impl From<&foreign::Contained> for Row {
+    fn from(contained: &foreign::Contained) -> Self {
+        let &foreign::Contained { offset, file_size, content_size, chunk_count } = contained;
+        Self { offset, file_size, content_size, chunk_count }
     }
 }

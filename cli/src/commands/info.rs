@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ringpack::Cancel;
 use ringpack::escape::shown;
-use ringpack::format::header::{CodecKind, Header, PlacementKind, State};
+use ringpack::format::header::{CodecKind, Header, PlacementKind};
 use ringpack::read::Container;
 use ringpack::ring::os::OsDisk;
 use serde::Serialize;
@@ -21,7 +21,6 @@ use crate::streams::refuse_stdin;
 #[derive(Debug, Serialize)]
 struct Summary {
     path: String,
-    state: &'static str,
     content_size: u64,
     file_size: u64,
     chunk_size: u64,
@@ -57,11 +56,6 @@ impl Summary {
         let version = header.zstd_version;
         Self {
             path,
-            state: match header.state {
-                State::Open => "open",
-                State::Final => "final",
-                State::Streamed => "streamed",
-            },
             content_size: header.content_size,
             file_size: header.file_size,
             chunk_size: header.chunk_len(),
@@ -89,7 +83,6 @@ impl Summary {
             let _ = writeln!(text, "{name:<10} {value}");
         };
         line("container", &shown(&self.path).to_string());
-        line("state", self.state);
         line("content", &sized(self.content_size));
         line("file", &part(self.file_size, Some(self.content_size)));
         line("chunks", &format!("{} of {}", self.chunk_count, human(self.chunk_size)));

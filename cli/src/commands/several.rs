@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use ringpack::pack::Codec;
 use ringpack::pipeline::Schedule;
 use ringpack::{Error, ErrorKind, limits};
 
@@ -91,7 +92,8 @@ impl Several<'_> {
         jobs: &Jobs,
         one: &(dyn Fn(&Path) -> Result<(), Failure> + Sync),
     ) -> Result<(), Failure> {
-        let core_bytes = limits::core_bytes(limits::CHUNK_LOG2_DEFAULT);
+        let chunk_log2 = Codec::Zstd(limits::LEVEL_DEFAULT).chunk_log2();
+        let core_bytes = limits::core_bytes(chunk_log2);
         let cores = Schedule::threads(self.threads, core_bytes)?.workers();
         let lanes = cores.saturating_mul(AT_ONCE_PER_CORE).min(inputs.len());
         let batch = jobs.batch(inputs.len());

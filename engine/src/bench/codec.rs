@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{BenchOptions, Spent, timed};
-use crate::codec::{Decoder, Encoder, encode_room};
+use crate::codec::{Chunk, Decoder, Encoder, encode_room};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A chunk's frame, and how long the chunk is.
@@ -29,7 +29,7 @@ pub(super) fn encode(
             let mut encoder = Encoder::new(kind, level);
             let mut room = vec![0; encode_room(1 << options.chunk_log2)];
             while let Some(raw) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let len = encoder.encode(raw, &mut room)?.len;
+                let len = encoder.encode(Chunk::Bytes(raw), None, &mut room)?.len;
                 let encoded = Encoded { frame: room[..len].to_vec(), raw_len: raw.len() };
                 frames.lock().unwrap_or_else(PoisonError::into_inner).push(encoded);
             }

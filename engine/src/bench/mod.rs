@@ -93,11 +93,12 @@ pub struct BenchOptions {
 
 impl Default for BenchOptions {
     fn default() -> Self {
+        let codec = Codec::Zstd(limits::LEVEL_DEFAULT);
         Self {
             size: 1 << 30,
             rounds: 5,
-            codec: Codec::Zstd(limits::LEVEL_DEFAULT),
-            chunk_log2: limits::CHUNK_LOG2_DEFAULT,
+            codec,
+            chunk_log2: codec.chunk_log2(),
             io: IoMode::Auto,
             threads: None,
             direct: true,
@@ -236,8 +237,14 @@ struct Jobs<'a> {
 impl Jobs<'_> {
     fn pack(&self) -> Result<pack::PackReport> {
         let BenchOptions { codec, chunk_log2, io, threads, direct, .. } = *self.options;
-        let options =
-            PackOptions { codec, chunk_log2, io, threads, direct, ..PackOptions::default() };
+        let options = PackOptions {
+            codec,
+            chunk_log2: Some(chunk_log2),
+            io,
+            threads,
+            direct,
+            ..PackOptions::default()
+        };
         let from = Input::Path(self.scratch.raw());
         let to = pack::Output::Path(self.scratch.container());
         pack(self.disk, from, to, &options, self.cancel)

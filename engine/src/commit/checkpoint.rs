@@ -20,6 +20,9 @@
 //!   issued.
 //! - H2: after a sync failed, or a write of the journal for another reason than want of room, there
 //!   is no further checkpoint.
+//! - M2: a checkpoint covers no extent that ends off the grid: the end of the container is written
+//!   into its last block as well, and if that write fails, or tears, nothing is harmed that a
+//!   checkpoint promised. Such an extent can only be the last.
 //! - H3: want of room for the journal ends no job, and what is kept for the next checkpoint
 //!   meanwhile is bounded.
 
@@ -31,7 +34,7 @@ use super::publication::Partial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{ChunkRecord, Open};
 use crate::journal::{Checkpoint, Journal, JournaledExtent};
-use crate::limits::{JOURNAL_HELD_BYTES_MAX, JOURNAL_PENDING_BYTES_MAX};
+use crate::limits::{ALIGN, JOURNAL_HELD_BYTES_MAX, JOURNAL_PENDING_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::ring::file::File;
 use crate::trace;
@@ -156,7 +159,9 @@ impl Checkpointer {
 
     /// Takes note of an extent of which every byte was written, and which ends at `end`.
     pub fn note(&mut self, number: u64, chunks: Vec<ChunkRecord>, end: u64) {
-        if self.cadence == Cadence::never() || !self.is_usable() {
+        // M2
+        let is_on_grid = end.is_multiple_of(ALIGN as u64) || planted::is(Bug::ShortExtentCovered);
+        if !is_on_grid || self.cadence == Cadence::never() || !self.is_usable() {
             return;
         }
         let extent = JournaledExtent { number, chunks };
@@ -369,9 +374,8 @@ mod tests {
     use crate::format::index::Entry;
     use crate::format::layout::Geometry;
     use crate::format::recipe::Recipe;
-    use crate::format::record::SourceIdentity;
+    use crate::format::record::{PartialIdentity, SourceIdentity};
     use crate::journal::Replay;
-    use crate::limits::HEADER_LEN;
     use crate::ring::file::{Disk, Replace};
     use crate::ring::sim::{Fault, SimDisk, SimOptions};
     use std::ffi::OsStr;
@@ -384,7 +388,14 @@ mod tests {
         let (codec, level, zstd_version) = (CodecKind::Store, 0, 1);
         let recipe = Recipe { codec, level, zstd_version, geometry, blake3: false };
         let (source, name) = (SourceIdentity::default(), Vec::new());
-        Open { run: [1; 16], recipe, replace: false, source, name }
+        Open {
+            run: [1; 16],
+            partial: PartialIdentity::default(),
+            recipe,
+            replace: false,
+            source,
+            name,
+        }
     }
 
     fn often(bytes: u64) -> Cadence {
@@ -402,7 +413,7 @@ mod tests {
     /// Extent `number`: a chunk in a slot.
     fn note(checkpointer: &mut Checkpointer, number: u64) {
         let slot_len = open().recipe.geometry.slot_len();
-        let offset = HEADER_LEN as u64 + number * slot_len;
+        let offset = number * slot_len;
         let (frame_len, raw_len) = (100, CHUNK as u32);
         let entry = Entry { offset, frame_len, raw_len, frame_crc32c: 0, raw_crc32c: 0 };
         let chunk = ChunkRecord { entry, xxh64_low: 0, chaining: [0; 32] };
@@ -416,6 +427,22 @@ mod tests {
             return 0;
         };
         Replay::read(file).unwrap().unwrap().covered().extents
+    }
+
+    #[test]
+    fn m2_an_extent_that_ends_off_the_grid_is_not_covered() {
+        let (disk, mut partial, mut checkpointer) = started(SimOptions::default(), often(1));
+        note(&mut checkpointer, 0);
+        let (offset, frame_len, raw_len) = (open().recipe.geometry.slot_len(), 100, CHUNK as u32);
+        let entry = Entry { offset, frame_len, raw_len, frame_crc32c: 0, raw_crc32c: 0 };
+        let chunk = ChunkRecord { entry, xxh64_low: 0, chaining: [0; 32] };
+        let end = 2 * offset;
+        checkpointer.note(1, vec![chunk], end - 1);
+        let checkpoint = checkpointer.checkpoint(&mut partial).unwrap().unwrap();
+        assert_eq!((checkpoint.extents, replayed(&disk)), (1, 1));
+        checkpointer.note(1, vec![chunk], end);
+        let checkpoint = checkpointer.checkpoint(&mut partial).unwrap().unwrap();
+        assert_eq!((checkpoint.extents, replayed(&disk)), (2, 2));
     }
 
     #[test]

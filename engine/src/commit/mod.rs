@@ -1,10 +1,10 @@
 //! Commit: how a file comes to stand under its name, whole or not at all.
 //!
 //! ```text
-//! [partial, locked] ──► data durable ──► header final, durable ──► [published] ──► name durable
-//!        │                    │                    │
-//!        └────────────────────┴── any error ───────┴──► [removed], or kept with its checkpoint;
-//!                                                        the old target untouched
+//! [partial, locked] ──► tail appended ──► durable ──► [published] ──► name durable
+//!        │                    │              │
+//!        └────────────────────┴── any error ─┴──► [removed], or kept with its checkpoint;
+//!                                                  the old target untouched
 //! ```
 //!
 //! [`publication`] has the partial file and its way to the [`target`]'s name; [`checkpoint`] what

@@ -23,17 +23,17 @@
 //! - B4: the partial file is readable by its owner alone until it takes over its attributes.
 //! - B5: a journal of another run that is seen is gone, durably, before the first byte of a new
 //!   partial file is written; the journal of a published file goes only once the new name is
-//!   durable. One that a power cut brought back is told by its run, or by frames not its own.
+//!   durable. One that a power cut brought back names another partial file.
 
 use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::target::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::escape::shown;
-use crate::format::record::Open;
+use crate::format::record::{Open, PartialIdentity};
 use crate::journal::{Checkpoint, Journal, JournaledExtent};
 use crate::planted::{self, Bug};
 use crate::ring::file::{Attributes, Directory, File, FileKind, Replace, Status};
@@ -186,6 +186,19 @@ impl Partial {
     #[must_use]
     pub fn file(&self) -> &Arc<dyn File> {
         &self.file
+    }
+
+    /// What its journal says that it is.
+    ///
+    /// # Errors
+    /// `Output` where the file system can't be asked.
+    pub fn recorded_identity(&self) -> Result<PartialIdentity> {
+        let born = self.file.born().map_err(|error| {
+            self.target.failed("cannot tell when the partial file was created", error)
+        })?;
+        let since = born.map(|born| born.duration_since(SystemTime::UNIX_EPOCH));
+        let born_ns = since.map_or(0, |since| since.unwrap_or_default().as_nanos() as i64);
+        Ok(PartialIdentity { inode: self.identity.1, born_ns })
     }
 
     /// The name it is to take.

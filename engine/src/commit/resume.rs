@@ -1,30 +1,20 @@
 //! What an interrupted run left, found and held against what is to be gone on with.
 //!
 //! The partial file is locked first, so that no write of its dead writer can still be in flight;
-//! only then its journal is read. The two belong together if the partial file's open header bears
-//! the run that the journal opens with. A header that is final bears none: it is written when
-//! everything is durable, over the open one, so it is its journal's run that wrote it, since
-//! a journal of any other was removed, durably, before the file was begun (B5).
-//!
-//! The final header is written over the open one, and a power cut may leave neither. Then the
-//! frames themselves have to show that they are the journal's: see [`Interrupted::lost_header`].
+//! only then its journal is read. The two belong together if the journal names the partial file:
+//! when it was created, or else its inode. A file that was put there since has another time of
+//! creation. What the file system doesn't tell, the frames do, each of which is read back (J7).
 //!
 //! # Invariants
 //! - J5: nothing is read before the lock is held.
-//! - J6: a journal is believed only beside the partial file that its run began, and if source and
+//! - J6: a journal is believed only beside the partial file that it names, and if source and
 //!   options are the same now.
 
-use crate::buffer::AlignedMemory;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Subtype;
-use crate::format::header::{Header, State};
 use crate::format::recipe::Recipe;
 use crate::format::record::{Open, SourceIdentity, SourceKind};
 use crate::journal::{Checkpoint, Replay};
-use crate::limits::HEADER_LEN;
 use crate::planted::{self, Bug};
-use crate::ring::file::File;
-use crate::ring::whole::read_full;
 
 use super::publication::Partial;
 use super::target::Target;
@@ -46,7 +36,6 @@ pub enum Found {
 pub struct Interrupted {
     partial: Partial,
     replay: Replay,
-    lost_header: bool,
 }
 
 impl Interrupted {
@@ -74,23 +63,10 @@ impl Interrupted {
         let Some(replay) = replay.filter(|replay| replay.covered().extents > 0) else {
             return Ok(Found::Nothing);
         };
-        let mut interrupted = Self { partial, replay, lost_header: false };
-        // J6: the header in the partial file is the journal's run's.
-        let open = interrupted.open();
-        let fits = match read_header(interrupted.partial.file().as_ref())? {
-            Front::Short => return Ok(Found::Nothing),
-            Front::Lost => {
-                interrupted.lost_header = true;
-                true
-            }
-            Front::Intact(header) => match header.state {
-                State::Open => *header == open.recipe.open_header(State::Open, open.run),
-                // What a final header states of the recipe is compared; it bears no run.
-                State::Final => Recipe::of(&header) == open.recipe,
-                State::Streamed => false,
-            },
-        };
-        if fits || planted::is(Bug::StaleJournalTrusted) {
+        // J6
+        let identity = partial.recorded_identity()?;
+        let interrupted = Self { partial, replay };
+        if interrupted.open().partial.may_be(identity) || planted::is(Bug::StaleJournalTrusted) {
             return Ok(Found::Interrupted(Box::new(interrupted)));
         }
         let what = "the journal belongs to another run than the partial file";
@@ -103,13 +79,6 @@ impl Interrupted {
     #[must_use]
     pub fn covered(&self) -> Checkpoint {
         self.replay.covered()
-    }
-
-    /// Whether the partial file's header is unreadable, so that whoever goes on has to find at
-    /// least some of the covered frames as they were written.
-    #[must_use]
-    pub fn lost_header(&self) -> bool {
-        self.lost_header
     }
 
     /// What the run was.
@@ -176,37 +145,4 @@ impl Interrupted {
     fn refused(&self, what: String) -> Error {
         Error::new(ErrorKind::NotResumable, what).at(self.partial.target().path())
     }
-}
-
-/// What stands where a partial file has its header.
-enum Front {
-    /// Less than a header: the file was not begun.
-    Short,
-    /// No header, or none that this build knows.
-    Lost,
-    Intact(Box<Header>),
-}
-
-fn read_header(file: &dyn File) -> Result<Front> {
-    let mut memory = AlignedMemory::zeroed(HEADER_LEN);
-    let read = match read_full(file, &mut memory, 0) {
-        // Direct I/O that was claimed and is refused.
-        Err(error)
-            if error.raw_os_error() == Some(libc::EINVAL)
-                && file.leave_direct().unwrap_or(false) =>
-        {
-            read_full(file, &mut memory, 0)
-        }
-        read => read,
-    };
-    let read = read.map_err(|error| {
-        Error::from_io(ErrorKind::Output, "cannot read the partial file", error).offset(0)
-    })?;
-    if read < HEADER_LEN {
-        return Ok(Front::Short);
-    }
-    Ok(match Header::decode(&memory, Subtype::Header) {
-        Ok(header) => Front::Intact(Box::new(header)),
-        Err(_) => Front::Lost,
-    })
 }

@@ -1,6 +1,7 @@
 //! What this process may have: descriptors, lengths of files, and processors.
 
 use super::Finding;
+use crate::codec::Codec;
 use crate::limits;
 use crate::ring::system::{self, Allowance, Limit};
 
@@ -21,7 +22,7 @@ pub(super) fn limits() -> Vec<Finding> {
 
 /// Threads of a job with the default options.
 pub(super) fn threads(allowance: &Allowance) -> usize {
-    allowance.threads(limits::core_bytes(limits::CHUNK_LOG2_DEFAULT))
+    allowance.threads(limits::core_bytes(Codec::Zstd(limits::LEVEL_DEFAULT).chunk_log2()))
 }
 
 fn open_files(limit: Option<u64>, threads: usize) -> Finding {
@@ -98,7 +99,7 @@ mod tests {
             (Some(0.5), None, "default is -T1"),
             (Some(1.5), None, "default is -T2"),
             (Some(3.0), Some(1 << 30), "default is -T3"),
-            (None, Some(128 << 20), "default is -T2"),
+            (None, Some(256 << 20), "default is -T2"),
         ] {
             let finding = of(quota, memory);
             assert_eq!(finding.state, State::Warning);

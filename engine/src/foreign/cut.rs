@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::decode::FrameDecoder;
 use super::feed::{Feed, Hop, Look, Origin};
-use super::measure::{Place, Start, cut_short, length, start, with_content};
-use super::own::Own;
+use super::measure::{Place, Start, cut_short, measure, start, with_content};
+use super::own::{Own, is_table_of_container};
 use super::table::{Entry, Held, Sum, Table};
 use super::withhold;
 use super::work::{Crew, Frame};
@@ -36,6 +36,8 @@ pub(super) struct Cutter<'a, 'c, 'scope, 'env> {
     place: Place,
     turn: u64,
     own: Own,
+    /// Whether the file ends with a table.
+    has_table: bool,
     /// The table, as long as the frames bear it out.
     table: Option<(Table, Held)>,
     report: ForeignReport,
@@ -61,6 +63,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
             place: Place { number: 0, offset: 0 },
             turn: 0,
             own: Own::default(),
+            has_table: false,
             table: None,
             report: ForeignReport::default(),
         };
@@ -121,10 +124,10 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
         let Origin::File(file, len) = &self.feed.origin else { return Ok(false) };
         let mut hop = Hop::new(&**file, *len);
         let Ok(Start::Content(front)) = start(&mut hop, self.place) else { return Ok(false) };
-        let Ok(Some(len)) = length(&mut hop, self.place, &front, u64::MAX) else {
+        let Ok(Some(measured)) = measure(&mut hop, self.place, &front, u64::MAX) else {
             return Ok(false);
         };
-        let after = self.place.offset + len;
+        let after = self.place.offset + measured.len;
         self.feed.go_to(after);
         self.next(after);
         Ok(true)
@@ -185,8 +188,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
     /// A table at the end that can't be read as one is damage, to who looks for it.
     fn unknown_table(&mut self, magic: u32, after: u64) -> Result<()> {
         let Origin::File(_, len) = self.feed.origin else { return Ok(()) };
-        let is_at_end = magic == TABLE_MAGIC && after == len;
-        if is_at_end && self.table.is_none() && self.report.warnings.is_empty() && self.keep_going {
+        if magic == TABLE_MAGIC && after == len && !self.has_table && self.keep_going {
             let damage = self.place.damaged("the seek table can't be read");
             self.report.damage_count += 1;
             self.crew.note(self.place, damage)?;
@@ -216,7 +218,11 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
         }
         // FO1: more than the content's length a frame that was made to compress doesn't take.
         let most = stated.unwrap_or(FRAME_BYTES_MAX) + (1 << 20);
-        let Some(len) = length(&mut self.feed, self.place, front, most)? else { return Ok(None) };
+        let Some(measured) = measure(&mut self.feed, self.place, front, most)? else {
+            return Ok(None);
+        };
+        self.own.content(self.place, measured);
+        let len = measured.len;
         let entry = match &mut self.table {
             Some((_, held)) => held.claim(len)?,
             None => None,
@@ -304,12 +310,15 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
         let Origin::File(file, len) = &self.feed.origin else { return Ok(()) };
         let Some(table) = Table::find(&**file, *len)? else { return Ok(()) };
         let at = table.offset;
+        self.has_table = true;
         match table.sum(file)? {
             Sum::ToPlace { .. } => {
                 let held = Held::new(table.entries(file));
                 self.table = Some((table, held));
                 Ok(())
             }
+            // Of containers in a row, each has a table of its own.
+            Sum::Less if is_table_of_container(&**file, *len, at)? => Ok(()),
             Sum::Less => {
                 let what = "the seek table's entries sum to less than what stands before it";
                 self.report.warnings.push(format!("at byte {at}: {what}{UNUSED}"));

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::feed::{Hop, Look};
-use super::measure::{Place, Start, cut_short, length, start};
-use super::own;
+use super::measure::{Place, Start, cut_short, measure, start};
+use super::own::{Contained, Own};
 use super::table::Table;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +31,8 @@ pub struct Listing {
     /// Entries of the seek table, and the bytes of content they state, where there is a table whose
     /// entries sum to its own place.
     pub seek_table: Option<(u64, u64)>,
+    /// The containers in it, in order.
+    pub containers: Vec<Contained>,
 }
 
 /// Looks through the file at `path`.
@@ -63,7 +65,10 @@ fn walk(disk: &dyn Disk, path: &Path, cancel: &Cancel) -> Result<Listing> {
     let mut hop = Hop::new(&*file, file_size);
     let mut listing = Listing { file_size, content_size: Some(0), ..Listing::default() };
     let mut place = Place { number: 0, offset: 0 };
+    // The sum of what frames state: a container's all do.
+    let (mut own, mut content) = (Own::default(), 0u64);
     loop {
+        listing.containers.extend(own.at(place, content)?);
         if cancel.is_cancelled() {
             return Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"));
         }
@@ -71,12 +76,10 @@ fn walk(disk: &dyn Disk, path: &Path, cancel: &Cancel) -> Result<Listing> {
             Start::End => break,
             Start::Skippable(magic, len) => {
                 listing.skippable += 1;
-                if place.offset == 0 {
-                    own::told(&mut hop, magic, len)?;
-                }
                 if len > file_size - place.offset {
                     return Err(cut_short(place));
                 }
+                own.skippable(&mut hop, place, magic, len, content)?;
                 len
             }
             Start::Content(front) => {
@@ -84,8 +87,11 @@ fn walk(disk: &dyn Disk, path: &Path, cancel: &Cancel) -> Result<Listing> {
                 listing.window_bytes_max = listing.window_bytes_max.max(front.window);
                 let sum = |sum: u64| sum.checked_add(front.content_size?);
                 listing.content_size = listing.content_size.and_then(sum);
-                let len = length(&mut hop, place, &front, u64::MAX)?;
-                let len = len.expect("no frame is longer than any");
+                content = content.saturating_add(front.content_size.unwrap_or(0));
+                let measured = measure(&mut hop, place, &front, u64::MAX)?;
+                let measured = measured.expect("no frame is longer than any");
+                own.content(place, measured);
+                let len = measured.len;
                 if front.checksum {
                     listing.checked += 1;
                     let bytes = hop.look(place.offset + len - 4, 4)?;
@@ -96,6 +102,7 @@ fn walk(disk: &dyn Disk, path: &Path, cancel: &Cancel) -> Result<Listing> {
         };
         place = Place { number: place.number + 1, offset: place.offset + len };
     }
+    own.end(place)?;
     if let Some(table) = Table::find(&*file, file_size)? {
         let content_size = table.sum(&file)?.content();
         listing.seek_table = content_size.map(|size| (table.entries, size));

@@ -5,6 +5,7 @@
 
 use super::feed::Look;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::fill::Ending;
 use crate::format::zstd::{self, ContentFront, FRONT_LEN_MAX, Front};
 use crate::limits::CONTENT_BYTES_MAX;
 
@@ -71,17 +72,26 @@ fn other() -> Error {
         .hint("name one that ringpack, zstd or another such program wrote")
 }
 
-/// Length of the frame at `place`; `None` where it is more than `most` (FO2).
+/// A frame as its blocks' headers tell it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Measured {
+    /// Its length.
+    pub(super) len: u64,
+    /// Whether it ends as only frames of containers do.
+    pub(super) is_filled: bool,
+}
+
+/// Measures the frame at `place`; `None` where it is longer than `most` (FO2).
 ///
 /// # Errors
 /// `Damaged` where a block is none, or the file ends within.
-pub(super) fn length(
+pub(super) fn measure(
     look: &mut dyn Look,
     place: Place,
     front: &ContentFront,
     most: u64,
-) -> Result<Option<u64>> {
-    let mut len = front.len;
+) -> Result<Option<Measured>> {
+    let (mut len, mut ending) = (front.len, Ending::default());
     loop {
         let bytes = look.look(place.offset + len, 3)?;
         let Some(&bytes) = bytes.first_chunk() else { return Err(cut_short(place)) };
@@ -89,6 +99,7 @@ pub(super) fn length(
             return Err(place.damaged("it has a block that there can't be"));
         };
         len += block.len;
+        ending.block(&block);
         if len > most {
             return Ok(None);
         }
@@ -99,7 +110,7 @@ pub(super) fn length(
     len += if front.checksum { 4 } else { 0 };
     match look.look(place.offset + len - 1, 1)? {
         [] => Err(cut_short(place)),
-        _ => Ok(Some(len)),
+        _ => Ok(Some(Measured { len, is_filled: ending.is_filled(front) })),
     }
 }
 

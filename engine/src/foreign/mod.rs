@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use list::{Listing, list};
+pub use own::Contained;
 pub use range::read_range;
 
 use crate::cancel::Cancel;

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use super::ForeignOptions;
 use super::decode::FrameDecoder;
 use super::feed::{Feed, Hop, Origin};
-use super::list::open;
-use super::measure::{Place, Start, cut_short, length, start, with_content};
-use super::own;
+use super::list::{list, open};
+use super::measure::{Place, Start, cut_short, measure, start, with_content};
 use super::table::Table;
 use super::withhold;
 use crate::cancel::Cancel;
@@ -39,10 +38,7 @@ pub fn read_range(
 ) -> Result<()> {
     let mut read = || {
         let (file, len) = open(disk, path)?;
-        let mut hop = Hop::new(&*file, len);
-        if let Start::Skippable(magic, len) = start(&mut hop, Place { number: 0, offset: 0 })? {
-            own::told(&mut hop, magic, len)?;
-        }
+        start(&mut Hop::new(&*file, len), Place { number: 0, offset: 0 })?;
         let feed = Feed::new(Origin::File(Arc::clone(&file), len));
         let decoder = FrameDecoder::new(options.window_bytes_max)?;
         let wanted = from..to.unwrap_or(u64::MAX);
@@ -52,6 +48,10 @@ pub fn read_range(
             Some(table) if table.sum(&file)?.content().is_some() => reading.by_table(table)?,
             _ => reading.by_frames()?,
         };
+        if to.is_none() {
+            // A container that is cut short is read up to its end as if it were all.
+            list(disk, path, cancel)?;
+        }
         if to.unwrap_or(from) > content {
             let what = format!(
                 "bytes {from} to {} are outside the content, which has {content}",
@@ -157,8 +157,8 @@ impl Reading<'_> {
             && self.content.checked_add(size).is_some_and(|end| end <= self.wanted.start)
         {
             self.content = with_content(place, self.content, size)?;
-            let len = length(hop, place, front, u64::MAX)?;
-            return Ok(len.expect("no frame is longer than any"));
+            let measured = measure(hop, place, front, u64::MAX)?;
+            return Ok(measured.expect("no frame is longer than any").len);
         }
         self.feed.go_to(place.offset);
         let (wanted, cancel, sink) = (self.wanted.clone(), self.cancel, &mut self.sink);

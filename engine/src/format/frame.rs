@@ -2,18 +2,18 @@
 //!
 //! A chunk's frame is made by libzstd or, for `store`, here: raw blocks of 128 KiB between a
 //! header that states the content size and the low half of the content's XXH64. A pad fills the
-//! gap up to the grid; its body is zeros, so that it may be a hole.
+//! rest of a slot; its body is zeros, so that it may be a hole.
 //!
 //! ```text
-//! store:  28 B5 2F FD | descriptor | content size (1, 2 or 4 bytes)
+//! store:  28 B5 2F FD | descriptor | (window, above 8 MiB) | content size (1, 2 or 4 bytes)
 //!         | { 3-byte block header, raw bytes }* | low half of XXH64 (4 bytes)
-//! pad:    58 2A 4D 18 | len u32 | 2 | zeros
+//! pad:    5C 2A 4D 18 | len u32 | 2 | zeros
 //! ```
 
 use std::hash::Hasher;
 
 use super::{Cursor, Decoded, FormatError, Subtype};
-use crate::limits::{ALIGN, STORE_BLOCK_BYTES, WINDOW_LOG_MAX};
+use crate::limits::{STORE_BLOCK_BYTES, WINDOW_LOG_MAX, WINDOW_LOG_WRITTEN_MAX};
 
 /// Magic number of a Zstandard frame (RFC 8878, 3.1.1).
 pub const ZSTD_MAGIC: u32 = 0xFD2F_B528;
@@ -34,8 +34,21 @@ pub fn xxh64_low(content: &[u8]) -> u32 {
 /// `raw_len` is at most 2^26, the largest chunk.
 #[must_use]
 pub const fn store_len(raw_len: usize) -> usize {
+    let window_len = if is_windowed(raw_len) { 1 } else { 0 };
+    4 + 1 + window_len + content_size_len(raw_len) + store_blocks_len(raw_len) + 4
+}
+
+/// Length of the raw blocks of `raw_len` bytes.
+#[must_use]
+pub const fn store_blocks_len(raw_len: usize) -> usize {
     let blocks = if raw_len == 0 { 1 } else { raw_len.div_ceil(STORE_BLOCK_BYTES) };
-    4 + 1 + content_size_len(raw_len) + 3 * blocks + raw_len + 4
+    3 * blocks + raw_len
+}
+
+/// Whether a frame of ours states a window, since its content would be too long a one.
+#[must_use]
+pub const fn is_windowed(raw_len: usize) -> bool {
+    raw_len > 1 << WINDOW_LOG_WRITTEN_MAX
 }
 
 /// Bytes that the frame header gives to the content size, as libzstd chooses them.
@@ -55,6 +68,10 @@ pub fn encode_store(raw: &[u8], out: &mut [u8]) -> Option<usize> {
     writer.put(&ZSTD_MAGIC.to_le_bytes())?;
     // Descriptor: single segment (0x20), content checksum (0x04), content size flag above.
     match content_size_len(raw.len()) {
+        _ if is_windowed(raw.len()) => {
+            writer.put(&[0x84, ((WINDOW_LOG_WRITTEN_MAX - 10) << 3) as u8])?;
+            writer.put(&(raw.len() as u32).to_le_bytes())?;
+        }
         1 => writer.put(&[0x24, raw.len() as u8])?,
         2 => {
             writer.put(&[0x64])?;
@@ -65,18 +82,29 @@ pub fn encode_store(raw: &[u8], out: &mut [u8]) -> Option<usize> {
             writer.put(&(raw.len() as u32).to_le_bytes())?;
         }
     }
+    let written = encode_store_blocks(raw, true, writer.rest)?;
+    let mut writer =
+        Writer { rest: writer.rest.get_mut(written..)?, written: writer.written + written };
+    writer.put(&xxh64_low(raw).to_le_bytes())?;
+    Some(writer.written)
+}
+
+/// Writes the raw blocks of `raw` to the front of `out`, the last of them marked as such where they
+/// end a frame, and returns their length; `None` where `out` is shorter.
+#[must_use]
+pub fn encode_store_blocks(raw: &[u8], end: bool, out: &mut [u8]) -> Option<usize> {
+    let mut writer = Writer { rest: out, written: 0 };
     let mut blocks = raw.chunks(STORE_BLOCK_BYTES).peekable();
     if raw.is_empty() {
-        writer.put(&[1, 0, 0])?;
+        writer.put(&[u8::from(end), 0, 0])?;
     }
     while let Some(block) = blocks.next() {
-        let last = u32::from(blocks.peek().is_none());
+        let last = u32::from(end && blocks.peek().is_none());
         // Block header: size << 3 | type 0 (raw) << 1 | last, in three bytes.
         let [a, b, c, _] = ((block.len() as u32) << 3 | last).to_le_bytes();
         writer.put(&[a, b, c])?;
         writer.put(block)?;
     }
-    writer.put(&xxh64_low(raw).to_le_bytes())?;
     Some(writer.written)
 }
 
@@ -146,14 +174,6 @@ impl FrameHeader {
         }
         Ok(Self { content_size })
     }
-}
-
-/// Length of the pad that follows frames ending at `end`, so that the next thing starts on the
-/// grid: 0 on the grid already, else 8 or more; a gap too short for a pad takes one step more.
-#[must_use]
-pub const fn pad_len(end: u64) -> u64 {
-    let gap = (ALIGN as u64 - end % ALIGN as u64) % ALIGN as u64;
-    if gap != 0 && gap < 8 { gap + ALIGN as u64 } else { gap }
 }
 
 /// The first bytes of a pad of `len` bytes in all; the rest of it is zeros. A pad of 8 bytes has
@@ -226,7 +246,9 @@ mod tests {
 
     #[test]
     fn f2_stock_libzstd_reads_every_store_frame() {
-        for len in [0, 1, 255, 256, 65_791, 65_792, 131_071, 131_072, 131_073, 1 << 20] {
+        for len in
+            [0, 1, 255, 256, 65_791, 65_792, 131_071, 131_072, 131_073, 1 << 20, (1 << 23) + 1]
+        {
             let raw: Vec<u8> = (0..len).map(|i| (i * 31 / 7) as u8).collect();
             let frame = store(&raw);
             let mut back = vec![0; len];
@@ -246,16 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn pads_fill_the_gap() {
-        for (end, pad) in
-            [(0, 0), (4096, 0), (1, 4095), (4088, 8), (4089, 7 + 4096), (4095, 1 + 4096)]
-        {
-            assert_eq!(pad_len(end), pad, "{end}");
-            assert!((end + pad) % ALIGN as u64 == 0);
-        }
+    fn pads() {
         assert!(pad_prefix(7).is_none());
-        assert_eq!(pad_prefix(8).unwrap().as_ref(), [0x58, 0x2A, 0x4D, 0x18, 0, 0, 0, 0]);
-        assert_eq!(pad_prefix(10).unwrap().as_ref(), [0x58, 0x2A, 0x4D, 0x18, 2, 0, 0, 0, 2]);
+        assert_eq!(pad_prefix(8).unwrap().as_ref(), [0x5C, 0x2A, 0x4D, 0x18, 0, 0, 0, 0]);
+        assert_eq!(pad_prefix(10).unwrap().as_ref(), [0x5C, 0x2A, 0x4D, 0x18, 2, 0, 0, 0, 2]);
         assert!(pad_prefix(u64::from(u32::MAX) + 9).is_none());
     }
 

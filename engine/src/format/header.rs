@@ -1,50 +1,32 @@
-//! The header: 4096 bytes at offset 0 that say what the file is and where its parts are.
+//! The header: 256 bytes that say what the container is and where its parts are.
 //!
-//! It is written twice: as `open` before the first extent, so that whatever a crash leaves behind
-//! says of itself that it is unfinished, and as `final` after everything else is durable. A
-//! container written to a pipe says `streamed` at the front, with no sizes, and repeats the header
-//! with its sizes near the end as the *trailing header*.
+//! It stands behind the index, right before the seek table, so that whoever reads the end of the
+//! file has it; and nothing stands before the content, which any Zstandard reader finds at once.
+//! Above 64 MiB of content a copy stands before the index too, for salvage.
 //!
 //! ```text
-//!   0  58 2A 4D 18   4  F8 0F 00 00   8  "RINGPACK"  16  major u16  18  minor u16
-//!  20  subtype  21  state  22  chunk_log2  23  codec  24  flags u32  28  ignorable flags u32
-//!  32  level i32  36  libzstd version u32  40  placement u16  42  extent_chunks u16  44  align u32
+//!   0  5C 2A 4D 18   4  F8 00 00 00   8  "RINGPACK"  16  major u16  18  minor u16
+//!  20  flags u32  24  ignorable flags u32  28  chunk_log2 u8  29  codec u8  30  placement u16
+//!  32  level i32  36  libzstd version u32  40  extent_chunks u16  42  zero u16  44  align u32
 //!  48  content_size  56  chunk_count  64  data_end  72  index_offset  80  index_len
-//!  88  table_offset  96  file_size  104  slot_len        (u64 each)
-//! 112  content_crc32c u32  116  digest kind u32  120  digest [32]
-//! 152  run [16], of an open header alone  168  members_len u64  176  member_count u64
-//! 184 … zero  4092  crc32c u32
+//!  88  table_offset  96  file_size  104  slot_len  112  members_len  120  member_count  (u64 each)
+//! 128  content_crc32c u32  132  digest kind u32  136  digest [32]
+//! 168 … zero  252  crc32c u32
 //! ```
 
-use super::recipe::RunId;
-use super::{Cursor, Decoded, FormatError, Subtype, skippable_prefix};
+use super::{Cursor, Decoded, FormatError, skippable_prefix};
 use crate::checksum::crc32c;
 use crate::limits::{ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, HEADER_LEN};
 
 /// What stands at offset 8.
 pub const MAGIC: [u8; 8] = *b"RINGPACK";
 /// The format's major version. A reader refuses any other.
-pub const MAJOR: u16 = 1;
-/// The format's minor version, of a container with a member index; 0 of any other. A reader
-/// accepts any.
-pub const MINOR: u16 = 1;
+pub const MAJOR: u16 = 2;
+/// The format's minor version. A reader accepts any.
+pub const MINOR: u16 = 0;
 
 /// The flag that a reader must know of a container with a member index: the tail is longer by it.
 const FLAG_MEMBERS: u32 = 1;
-
-/// How far a container has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[repr(u8)]
-pub enum State {
-    /// Being written, or left unfinished by a crash.
-    Open = 0,
-    /// Complete.
-    Final = 1,
-    /// Written to a pipe; the trailing header has the sizes.
-    Streamed = 2,
-}
 
 /// How chunks become frames.
 ///
@@ -161,7 +143,7 @@ impl serde::Serialize for Digest {
     }
 }
 
-/// The header's fields. Sizes are in bytes, offsets from the file's start.
+/// The header's fields. Sizes are in bytes, offsets from the container's start.
 ///
 /// ```
 /// use ringpack::{ContainerReader};
@@ -180,8 +162,6 @@ impl serde::Serialize for Digest {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Header {
-    /// How far the container has come.
-    pub state: State,
     /// Chunk length as a power of two, 16 to 26.
     pub chunk_log2: u8,
     /// How chunks became frames.
@@ -200,13 +180,14 @@ pub struct Header {
     pub chunk_count: u64,
     /// End of the last extent.
     pub data_end: u64,
-    /// Start of the index; equals `data_end`.
+    /// Start of the index: `data_end`, or [`HEADER_LEN`] behind it where a copy of the header
+    /// stands between.
     pub index_offset: u64,
     /// Length of all index frames together.
     pub index_len: u64,
     /// Start of the seek table, 0 where there is none.
     pub table_offset: u64,
-    /// Length of the file.
+    /// Length of the container.
     pub file_size: u64,
     /// Length of a slot, 0 for `dense`.
     pub slot_len: u64,
@@ -214,10 +195,6 @@ pub struct Header {
     pub content_crc32c: u32,
     /// Digest of the whole content.
     pub digest: Digest,
-    /// Of an open header, the run that writes it; zeros in any other, so that the same content
-    /// gives the same bytes.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    pub run: RunId,
     /// Length of the member index, 0 where there is none.
     pub members_len: u64,
     /// Number of members it names.
@@ -233,25 +210,25 @@ impl Header {
 
     /// The header as it stands in the file.
     #[must_use]
-    pub fn encode(&self, subtype: Subtype) -> [u8; HEADER_LEN] {
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
         let (digest_kind, digest) = match self.digest {
             Digest::None => (0u32, [0; 32]),
             Digest::Blake3(digest) => (1, digest),
         };
+        let flags = if self.members_len > 0 { FLAG_MEMBERS } else { 0 };
         let mut fields = Vec::with_capacity(HEADER_LEN);
         fields.extend(skippable_prefix((HEADER_LEN - 8) as u32));
         fields.extend(MAGIC);
         fields.extend(MAJOR.to_le_bytes());
-        let has_members = self.members_len > 0;
-        let (minor, flags) = if has_members { (MINOR, FLAG_MEMBERS) } else { (0, 0) };
-        fields.extend(minor.to_le_bytes());
-        fields.extend([subtype as u8, self.state as u8, self.chunk_log2, self.codec as u8]);
+        fields.extend(MINOR.to_le_bytes());
         fields.extend(flags.to_le_bytes());
         fields.extend([0; 4]); // ignorable flags
+        fields.extend([self.chunk_log2, self.codec as u8]);
+        fields.extend((self.placement as u16).to_le_bytes());
         fields.extend(self.level.to_le_bytes());
         fields.extend(self.zstd_version.to_le_bytes());
-        fields.extend((self.placement as u16).to_le_bytes());
         fields.extend(self.extent_chunks.to_le_bytes());
+        fields.extend([0; 2]);
         fields.extend((ALIGN as u32).to_le_bytes());
         for size in [
             self.content_size,
@@ -262,15 +239,14 @@ impl Header {
             self.table_offset,
             self.file_size,
             self.slot_len,
+            self.members_len,
+            self.member_count,
         ] {
             fields.extend(size.to_le_bytes());
         }
         fields.extend(self.content_crc32c.to_le_bytes());
         fields.extend(digest_kind.to_le_bytes());
         fields.extend(digest);
-        fields.extend(self.run);
-        fields.extend(self.members_len.to_le_bytes());
-        fields.extend(self.member_count.to_le_bytes());
         fields.resize(HEADER_LEN - 4, 0);
         let crc = crc32c(&fields);
         let mut bytes = [0; HEADER_LEN];
@@ -280,13 +256,20 @@ impl Header {
         bytes
     }
 
-    /// Reads a header of the given subtype, checking its checksum and the range of each field, but
-    /// not whether the sizes fit a file: see [`super::layout`].
+    /// Whether these bytes begin as a header does, by the frame's length and its magic.
+    #[must_use]
+    pub fn opens(bytes: &[u8]) -> bool {
+        let rest = bytes.strip_prefix(&skippable_prefix((HEADER_LEN - 8) as u32));
+        rest.is_some_and(|rest| rest.starts_with(&MAGIC))
+    }
+
+    /// Reads a header, checking its checksum and the range of each field, but not whether the sizes
+    /// fit a file: see [`super::layout`].
     ///
     /// # Errors
     /// `Foreign` without our magic, `Damaged` where the checksum or a field is wrong,
     /// `Unsupported` for an intact header of another version or with an unknown required feature.
-    pub fn decode(bytes: &[u8], subtype: Subtype) -> Decoded<Self> {
+    pub fn decode(bytes: &[u8]) -> Decoded<Self> {
         let foreign = || FormatError::foreign("not a ringpack container");
         let mut cursor = Cursor::new(bytes);
         let prefix = cursor.array::<8>().map_err(|_| foreign())?;
@@ -309,32 +292,24 @@ impl Header {
                 "format version {major}.{minor} is not known to this build, which reads {MAJOR}.x"
             )));
         }
-        if cursor.u8()? != subtype as u8 {
-            return Err(FormatError::damaged("a header of another subtype stands here"));
-        }
-        let state = match cursor.u8()? {
-            0 => State::Open,
-            1 => State::Final,
-            2 => State::Streamed,
-            other => return Err(unknown("state", other.into())),
-        };
-        let chunk_log2 = cursor.u8()?;
-        if !(CHUNK_LOG2_MIN..=CHUNK_LOG2_MAX).contains(&chunk_log2) {
-            return Err(unknown("chunk length 2^", chunk_log2.into()));
-        }
-        let codec = CodecKind::decode(cursor.u8()?)?;
         let flags = cursor.u32()?;
         if flags & !FLAG_MEMBERS != 0 {
             return Err(unknown("required flags", flags.into()));
         }
         let _ignorable = cursor.u32()?;
+        let chunk_log2 = cursor.u8()?;
+        if !(CHUNK_LOG2_MIN..=CHUNK_LOG2_MAX).contains(&chunk_log2) {
+            return Err(unknown("chunk length 2^", chunk_log2.into()));
+        }
+        let codec = CodecKind::decode(cursor.u8()?)?;
+        let placement = PlacementKind::decode(cursor.u16()?)?;
         let level = cursor.i32()?;
         let zstd_version = cursor.u32()?;
-        let placement = PlacementKind::decode(cursor.u16()?)?;
         let extent_chunks = cursor.u16()?;
         if extent_chunks == 0 || (placement == PlacementKind::Slots && extent_chunks != 1) {
             return Err(unknown("extent length", extent_chunks.into()));
         }
+        let _reserved = cursor.u16()?;
         let align = cursor.u32()?;
         if align as usize != ALIGN {
             return Err(unknown("alignment", align.into()));
@@ -347,24 +322,18 @@ impl Header {
         let table_offset = cursor.u64()?;
         let file_size = cursor.u64()?;
         let slot_len = cursor.u64()?;
+        let (members_len, member_count) = (cursor.u64()?, cursor.u64()?);
+        let has_members = flags & FLAG_MEMBERS != 0;
+        if (members_len > 0, member_count > 0) != (has_members, has_members) {
+            return Err(FormatError::damaged("the header contradicts itself on a member index"));
+        }
         let content_crc32c = cursor.u32()?;
         let digest = match (cursor.u32()?, cursor.array()?) {
             (0, _) => Digest::None,
             (1, digest) => Digest::Blake3(digest),
             (other, _) => return Err(unknown("digest", other.into())),
         };
-        let run = cursor.array()?;
-        let (members_len, member_count) = match flags & FLAG_MEMBERS {
-            0 => (0, 0),
-            _ => match (cursor.u64()?, cursor.u64()?) {
-                (0, _) | (_, 0) => {
-                    return Err(FormatError::damaged("the header states an empty member index"));
-                }
-                stated => stated,
-            },
-        };
         Ok(Self {
-            state,
             chunk_log2,
             codec,
             level,
@@ -381,7 +350,6 @@ impl Header {
             slot_len,
             content_crc32c,
             digest,
-            run,
             members_len,
             member_count,
         })
@@ -401,7 +369,6 @@ pub(crate) mod tests {
 
     pub(crate) fn sample() -> Header {
         Header {
-            state: State::Final,
             chunk_log2: 20,
             codec: CodecKind::Zstd,
             level: 3,
@@ -411,14 +378,13 @@ pub(crate) mod tests {
             content_size: 0x0102_0304_0506,
             chunk_count: 0x0010_2031,
             data_end: 0x10_0000,
-            index_offset: 0x10_0000,
+            index_offset: 0x10_0100,
             index_len: 0x123,
             table_offset: 0x20_0000,
             file_size: 0x30_0000,
             slot_len: 0,
             content_crc32c: 0xDEAD_BEEF,
             digest: Digest::Blake3([0x5A; 32]),
-            run: [0; 16],
             members_len: 0,
             member_count: 0,
         }
@@ -433,43 +399,33 @@ pub(crate) mod tests {
     /// Written out by hand from the layout in docs/FORMAT.md.
     #[test]
     fn golden_bytes() {
-        let bytes = sample().encode(Subtype::Header);
+        let bytes = sample().encode();
         assert_eq!(bytes[..4], SKIPPABLE_MAGIC.to_le_bytes());
-        assert_eq!(bytes[..8], [0x58, 0x2A, 0x4D, 0x18, 0xF8, 0x0F, 0, 0]);
-        assert_eq!(bytes[8..24], *b"RINGPACK\x01\0\0\0\0\x01\x14\x01");
-        assert_eq!(bytes[24..32], [0; 8]);
-        assert_eq!(bytes[32..48], [3, 0, 0, 0, 0x0B, 0x29, 0, 0, 0, 0, 4, 0, 0, 0x10, 0, 0]);
+        assert_eq!(bytes[..8], [0x5C, 0x2A, 0x4D, 0x18, 0xF8, 0, 0, 0]);
+        assert_eq!(bytes[8..28], *b"RINGPACK\x02\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(bytes[28..40], [0x14, 1, 0, 0, 3, 0, 0, 0, 0x0B, 0x29, 0, 0]);
+        assert_eq!(bytes[40..48], [4, 0, 0, 0, 0, 0x10, 0, 0]);
         assert_eq!(bytes[48..64], [6, 5, 4, 3, 2, 1, 0, 0, 0x31, 0x20, 0x10, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes[64..80], [0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[64..80], [0, 0, 0x10, 0, 0, 0, 0, 0, 0, 1, 0x10, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[80..96], [0x23, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[96..112], [0, 0, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes[112..120], [0xEF, 0xBE, 0xAD, 0xDE, 1, 0, 0, 0]);
-        assert_eq!(bytes[120..152], [0x5A; 32]);
-        assert!(bytes[152..4092].iter().all(|&byte| byte == 0));
+        assert_eq!(bytes[112..128], [0; 16]);
+        assert_eq!(bytes[128..136], [0xEF, 0xBE, 0xAD, 0xDE, 1, 0, 0, 0]);
+        assert_eq!(bytes[136..168], [0x5A; 32]);
+        assert!(bytes[168..252].iter().all(|&byte| byte == 0));
     }
 
     #[test]
-    fn the_run_stands_behind_the_digest() {
-        let open = Header { state: State::Open, run: [7; 16], ..sample() };
-        let bytes = open.encode(Subtype::Header);
-        assert_eq!(bytes[152..168], [7; 16]);
-        assert!(bytes[168..4092].iter().all(|&byte| byte == 0));
-    }
-
-    #[test]
-    fn a_member_index_is_stated_behind_the_run() {
+    fn a_member_index_is_stated_by_a_flag_and_two_sizes() {
         let archive = Header { members_len: 0x0102_0304, member_count: 5, ..sample() };
-        let bytes = archive.encode(Subtype::Header);
-        assert_eq!(bytes[16..20], [1, 0, 1, 0]);
-        assert_eq!(bytes[24..32], [1, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes[168..184], [4, 3, 2, 1, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
-        assert!(bytes[184..4092].iter().all(|&byte| byte == 0));
+        let bytes = archive.encode();
+        assert_eq!(bytes[20..28], [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[112..128], [4, 3, 2, 1, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
     fn f2_round_trip() {
-        let streamed = Header {
-            state: State::Streamed,
+        let slots = Header {
             codec: CodecKind::Store,
             placement: PlacementKind::Slots,
             extent_chunks: 1,
@@ -478,58 +434,57 @@ pub(crate) mod tests {
             level: -5,
             ..sample()
         };
-        let open = Header { state: State::Open, run: [7; 16], ..sample() };
-        let archive = Header { members_len: 0x0102_0304, member_count: 5, ..streamed.clone() };
-        let headers = [sample(), streamed, open, archive];
-        let [front, trailing] = [Subtype::Header, Subtype::TrailingHeader];
-        for (header, subtype) in headers.into_iter().zip([front, trailing, front, trailing]) {
-            assert_eq!(Header::decode(&header.encode(subtype), subtype), Ok(header));
+        let archive = Header { members_len: 0x0102_0304, member_count: 5, ..slots.clone() };
+        for header in [sample(), slots, archive] {
+            assert_eq!(Header::decode(&header.encode()), Ok(header));
         }
     }
 
     #[test]
     fn f1_f3_every_flipped_bit_and_every_truncation() {
-        let bytes = sample().encode(Subtype::Header);
-        every_flipped_bit(&bytes, |bytes| Header::decode(bytes, Subtype::Header).is_err());
-        every_truncation(&bytes, |bytes| Header::decode(bytes, Subtype::Header).is_err());
+        let bytes = sample().encode();
+        every_flipped_bit(&bytes, |bytes| Header::decode(bytes).is_err());
+        every_truncation(&bytes, |bytes| Header::decode(bytes).is_err());
     }
 
     #[test]
     fn a_field_out_of_range_is_refused_though_the_checksum_fits() {
         let check = |offset: usize, value: u8, fault| {
-            let mut bytes = sample().encode(Subtype::Header);
+            let mut bytes = sample().encode();
             bytes[offset] = value;
             reseal(&mut bytes);
-            let refused = Header::decode(&bytes, Subtype::Header).unwrap_err();
+            let refused = Header::decode(&bytes).unwrap_err();
             assert_eq!(refused.fault, fault, "byte {offset} = {value}: {refused}");
         };
-        check(16, 2, Fault::Unsupported); // major
-        check(20, 3, Fault::Damaged); // subtype
-        check(21, 3, Fault::Unsupported); // state
-        check(22, 15, Fault::Unsupported); // chunk_log2
-        check(22, 27, Fault::Unsupported);
-        check(23, 2, Fault::Unsupported); // codec
-        check(24, 1, Fault::Damaged); // a member index without length or count
-        check(24, 2, Fault::Unsupported); // flags
-        check(40, 2, Fault::Unsupported); // placement
-        check(42, 0, Fault::Unsupported); // extent_chunks
+        check(16, 1, Fault::Unsupported); // major
+        check(16, 3, Fault::Unsupported);
+        check(20, 1, Fault::Damaged); // a member index without length or count
+        check(20, 2, Fault::Unsupported); // flags
+        check(28, 15, Fault::Unsupported); // chunk_log2
+        check(28, 27, Fault::Unsupported);
+        check(29, 2, Fault::Unsupported); // codec
+        check(30, 2, Fault::Unsupported); // placement
+        check(40, 0, Fault::Unsupported); // extent_chunks
         check(45, 0, Fault::Unsupported); // align
-        check(116, 2, Fault::Unsupported); // digest kind
+        check(112, 1, Fault::Damaged); // a member index without the flag
+        check(132, 2, Fault::Unsupported); // digest kind
     }
 
     #[test]
-    fn ignorable_flags_and_a_later_minor_are_read() {
-        let mut bytes = sample().encode(Subtype::Header);
-        bytes[28] = 0xFF;
+    fn ignorable_flags_reserved_bytes_and_a_later_minor_are_read() {
+        let mut bytes = sample().encode();
+        bytes[24] = 0xFF;
         bytes[18] = 9;
+        bytes[42] = 1;
+        bytes[200] = 1;
         reseal(&mut bytes);
-        assert_eq!(Header::decode(&bytes, Subtype::Header), Ok(sample()));
+        assert_eq!(Header::decode(&bytes), Ok(sample()));
     }
 
     #[test]
     fn anything_else_is_foreign() {
         for bytes in [&b""[..], b"\x28\xB5\x2F\xFD", &[0; 4096], b"#!/bin/sh\n"] {
-            let refused = Header::decode(bytes, Subtype::Header).unwrap_err();
+            let refused = Header::decode(bytes).unwrap_err();
             assert_eq!(refused.fault, Fault::Foreign);
         }
     }

@@ -248,7 +248,7 @@ mod tests {
     fn golden_bytes() {
         let bytes = sample(1, false).encode();
         let expected = [
-            &[0x58, 0x2A, 0x4D, 0x18, 52, 0, 0, 0][..],
+            &[0x5C, 0x2A, 0x4D, 0x18, 52, 0, 0, 0][..],
             b"\x01RPINDEX",
             &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
             &[0, 0x10, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 0, 0, 1, 0],

@@ -2,29 +2,30 @@
 //!
 //! Writer and reader share it. The writer asks where the tail's parts go; the reader recomputes
 //! every offset from the frame lengths and refuses a container that states another. Overlaps,
-//! gaps, aliases, offsets into the header or past the end need no check of their own: there is
+//! gaps, aliases, offsets past the end need no check of their own: there is
 //! only one layout that a given list of lengths can have.
 //!
 //! ```text
-//! dense   HEADER | f0 f1 f2 f3 PAD | f4 f5 f6 f7 PAD | … | INDEX | MEMBERS | TAIL PAD | SEEK TABLE
-//! slots   HEADER | f0 PAD…         | f1 PAD…         | … | INDEX | MEMBERS | TAIL PAD | SEEK TABLE
+//! dense   f0 f1 f2 f3 | f4 f5 f6 f7 | … f9 | (HEADER) | INDEX | MEMBERS | HEADER | SEEK TABLE
+//! slots   f0 PAD…     | f1 PAD…     | …    | (HEADER) | INDEX | MEMBERS | HEADER | SEEK TABLE
 //! ```
 //!
 //! # Invariants
-//! - L1: extents start and end on the grid, and so does the file.
+//! - L1: extents start on the grid, and a full one ends on it.
 //! - L2: the seek table's compressed lengths sum exactly to `table_offset`.
-//! - L3: an index that passes [`check_index`] names frames that lie inside `4096..data_end`, in
-//!   order, without overlap, and no longer than a `store` frame of their chunk.
+//! - L3: an index that passes [`check_index`] names frames that lie inside `0..data_end`, in order,
+//!   without overlap or gap, and no longer than a frame of their chunk can be.
 
-use super::frame::{pad_len, pad_prefix, store_len};
-use super::header::{Digest, Header, PlacementKind, State};
+use super::fill::filled_len_max;
+use super::frame::{pad_prefix, store_len};
+use super::header::{Digest, Header, PlacementKind};
 use super::index::{self, Entry, Index};
 use super::{Decoded, FormatError, members, seek_table};
 use crate::limits::{
-    ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, CONTENT_BYTES_MAX, EXTENT_RAW_BYTES, HEADER_LEN,
-    SEEK_TABLE_ENTRIES_MAX,
+    ALIGN, CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, CONTENT_BYTES_MAX, EXTENT_RAW_BYTES,
+    HEADER_COPY_CONTENT_ABOVE, HEADER_LEN, SEEK_TABLE_ENTRIES_MAX,
 };
-use crate::units::{align_up, checked_align_up};
+use crate::units::align_up;
 
 /// How content is cut and where its pieces go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,8 +112,24 @@ impl Geometry {
         }
     }
 
-    /// Bytes of an extent of `len` bytes that are written, given that its frames end after
-    /// `frames_len` of them: of a slot's pad only the first block is, the rest is a hole.
+    /// Whether the frame of chunk `sequence`, of `raw_len` bytes, ends on the grid: the last of a
+    /// full extent (see [`super::fill`]).
+    #[must_use]
+    pub fn is_filled(&self, sequence: u64, raw_len: u64) -> bool {
+        self.placement == PlacementKind::Dense
+            && raw_len == self.chunk_len()
+            && (sequence + 1).is_multiple_of(self.extent_chunks.into())
+    }
+
+    /// Longest frame of chunk `sequence`, of `raw_len` bytes: the store frame, and what fills it.
+    #[must_use]
+    pub fn frame_len_max(&self, sequence: u64, raw_len: u64) -> u64 {
+        let most = if self.is_filled(sequence, raw_len) { filled_len_max } else { store_len };
+        most(raw_len as usize) as u64
+    }
+
+    /// Bytes of an extent of `len` bytes that aren't a hole, given that its frames end after
+    /// `frames_len` of them: of a slot's pad only the first block is none.
     #[must_use]
     pub fn written_len(&self, frames_len: u64, len: u64) -> u64 {
         match self.placement {
@@ -125,18 +142,25 @@ impl Geometry {
         }
     }
 
-    /// Most bytes an extent can take in the container, pad included.
+    /// Most bytes an extent can take in the container, up to the grid.
     #[must_use]
     pub fn extent_len_max(&self) -> u64 {
-        let frames = store_len(1 << self.chunk_log2) as u64 * u64::from(self.extent_chunks);
-        align_up(frames + 8) + ALIGN as u64
+        let chunk = 1 << self.chunk_log2;
+        let others = u64::from(self.extent_chunks) - 1;
+        let last = match self.placement {
+            PlacementKind::Dense => filled_len_max(chunk) as u64,
+            PlacementKind::Slots => self.slot_len(),
+        };
+        align_up(store_len(chunk) as u64 * others + last)
     }
 }
 
 /// Where the parts after the data stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tail {
-    /// Start of the index: the end of the data.
+    /// Start of the copy of the header: the end of the data; `None` where there is no copy.
+    pub copy_offset: Option<u64>,
+    /// Start of the index.
     pub index_offset: u64,
     /// Length of all index frames.
     pub index_len: u64,
@@ -144,72 +168,46 @@ pub struct Tail {
     pub members_offset: u64,
     /// Length of the member index, 0 where there is none.
     pub members_len: u64,
-    /// Whether a trailing header follows the index.
-    pub trailing_header: bool,
-    /// Start of the tail pad.
-    pub pad_offset: u64,
-    /// Length of the tail pad, which may be 0.
-    pub pad_len: u64,
-    /// Start of the seek table; the end of the file where there is none.
+    /// Start of the header.
+    pub header_offset: u64,
+    /// Start of the seek table; the end of the container where there is none.
     pub table_offset: u64,
     /// Entries of the seek table, or `None` where the container has too many chunks for one.
     pub table_entries: Option<u64>,
-    /// Length of the file.
+    /// Length of the container.
     pub file_size: u64,
 }
 
 impl Tail {
-    /// The tail of a container whose data ends at `data_end`, or `None` where a number passes
-    /// `u64::MAX`.
+    /// The tail of a container whose data ends at `data_end`, with a member index of `members_len`
+    /// bytes, or with none where that is 0; `None` where a number passes `u64::MAX`.
     #[must_use]
-    pub fn new(data_end: u64, chunk_count: u64, chaining: bool, streamed: bool) -> Option<Self> {
-        Self::with_members(data_end, chunk_count, chaining, streamed, 0)
-    }
-
-    /// The same with a member index of `members_len` bytes, or with none where that is 0.
-    #[must_use]
-    pub fn with_members(
+    pub fn new(
         data_end: u64,
+        content_size: u64,
         chunk_count: u64,
         chaining: bool,
-        streamed: bool,
         members_len: u64,
     ) -> Option<Self> {
+        let header_len = HEADER_LEN as u64;
+        let has_copy = content_size > HEADER_COPY_CONTENT_ABOVE;
+        let index_offset = data_end.checked_add(if has_copy { header_len } else { 0 })?;
         let index_len = index::total_len(chunk_count, chaining)?;
         let index_frames = index::frame_count(chunk_count, chaining);
-        let trailing = if streamed { HEADER_LEN as u64 } else { 0 };
-        let members_offset = data_end.checked_add(index_len)?;
-        let pad_offset = members_offset.checked_add(members_len)?.checked_add(trailing)?;
-        // Header, chunks, index frames, member index, trailing header; the tail pad's own entry is
-        // decided below.
-        let others = 1 + u64::from(members_len > 0) + u64::from(streamed);
-        let entries = others + chunk_count + index_frames;
-        let (pad_len, table_entries) = if entries + 1 > SEEK_TABLE_ENTRIES_MAX {
-            (pad_len(pad_offset), None)
-        } else {
-            let end = pad_offset.checked_add(seek_table::table_len(entries))?;
-            if end.is_multiple_of(ALIGN as u64) {
-                (0, Some(entries))
-            } else {
-                // L1: the pad brings table and entry of its own along, and the file ends on ALIGN.
-                let end = pad_offset.checked_add(seek_table::table_len(entries + 1))?;
-                let pad = match pad_len(end) {
-                    0 => ALIGN as u64,
-                    pad => pad,
-                };
-                (pad, Some(entries + 1))
-            }
-        };
-        let table_offset = pad_offset.checked_add(pad_len)?;
+        let members_offset = index_offset.checked_add(index_len)?;
+        let header_offset = members_offset.checked_add(members_len)?;
+        let table_offset = header_offset.checked_add(header_len)?;
+        let own = 1 + u64::from(has_copy) + u64::from(members_len > 0);
+        let entries = chunk_count.checked_add(index_frames)?.checked_add(own)?;
+        let table_entries = Some(entries).filter(|&entries| entries <= SEEK_TABLE_ENTRIES_MAX);
         let table_len = table_entries.map_or(0, seek_table::table_len);
         Some(Self {
-            index_offset: data_end,
+            copy_offset: has_copy.then_some(data_end),
+            index_offset,
             index_len,
             members_offset,
             members_len,
-            trailing_header: streamed,
-            pad_offset,
-            pad_len,
+            header_offset,
             table_offset,
             table_entries,
             file_size: table_offset.checked_add(table_len)?,
@@ -226,12 +224,9 @@ const MEMBERS_LEN_MIN: u64 = (members::PREFIX_LEN + members::SUFFIX_LEN) as u64;
 /// `Damaged`, naming what doesn't fit.
 pub fn check_header(header: &Header, file_size: u64) -> Decoded<Tail> {
     let damaged = |what: &'static str| Err(FormatError::damaged(what));
-    if header.state == State::Open {
-        return damaged("the container is unfinished: its writer was interrupted");
-    }
     if header.file_size != file_size {
         return Err(FormatError::damaged(format!(
-            "the file has {file_size} bytes where its header states {}",
+            "the container has {file_size} bytes where its header states {}",
             header.file_size
         )));
     }
@@ -249,17 +244,13 @@ pub fn check_header(header: &Header, file_size: u64) -> Decoded<Tail> {
     if header.slot_len != geometry.slot_len() {
         return damaged("the header states a wrong slot length");
     }
-    if !header.data_end.is_multiple_of(ALIGN as u64) || header.data_end <= HEADER_LEN as u64 {
-        return damaged("the header's end of the data lies off the grid");
-    }
     let chaining = header.digest != Digest::None;
-    let streamed = header.state == State::Streamed;
     let members_len = header.members_len;
     if members_len > members::FRAME_LEN_MAX || (members_len > 0 && members_len < MEMBERS_LEN_MIN) {
         return damaged("the header states an impossible length of the member index");
     }
-    let (data_end, chunk_count) = (header.data_end, header.chunk_count);
-    let tail = Tail::with_members(data_end, chunk_count, chaining, streamed, members_len);
+    let (content_size, chunk_count) = (header.content_size, header.chunk_count);
+    let tail = Tail::new(header.data_end, content_size, chunk_count, chaining, members_len);
     let Some(tail) = tail else {
         return damaged("the header's sizes overflow");
     };
@@ -276,29 +267,21 @@ pub fn check_header(header: &Header, file_size: u64) -> Decoded<Tail> {
 pub struct Places {
     geometry: Geometry,
     next: u64,
-    sequence: u64,
 }
 
 impl Places {
-    /// Starts behind the header.
+    /// Starts at the first frame.
     #[must_use]
     pub fn new(geometry: Geometry) -> Self {
-        Self { geometry, next: HEADER_LEN as u64, sequence: 0 }
+        Self { geometry, next: 0 }
     }
 
-    /// Where the next frame starts, given that it is `frame_len` bytes long and whether it is the
-    /// last of all; `None` past `u64::MAX`.
-    pub fn place(&mut self, frame_len: u32, last: bool) -> Option<u64> {
+    /// Where the next frame starts, given that it is `frame_len` bytes long; `None` past
+    /// `u64::MAX`.
+    pub fn place(&mut self, frame_len: u32) -> Option<u64> {
         let start = self.next;
-        let end = start.checked_add(frame_len.into())?;
-        self.sequence += 1;
         self.next = match self.geometry.placement {
-            PlacementKind::Dense => {
-                let closes =
-                    last || self.sequence.is_multiple_of(self.geometry.extent_chunks.into());
-                // L1: an extent's last frame is followed by a pad up to the grid.
-                if closes { checked_align_up(end.checked_add(pad_len(end))?)? } else { end }
-            }
+            PlacementKind::Dense => start.checked_add(frame_len.into())?,
             PlacementKind::Slots => start.checked_add(self.geometry.slot_len())?,
         };
         Some(start)
@@ -350,13 +333,18 @@ impl IndexCheck {
             return fail("the index states a wrong chunk length");
         }
         self.left -= raw_len;
-        // L3: no frame is longer than the store frame of its chunk.
-        if entry.frame_len < 13 || entry.frame_len as usize > store_len(raw_len as usize) {
+        // L3
+        let most = self.geometry.frame_len_max(sequence, raw_len);
+        if entry.frame_len < 13 || u64::from(entry.frame_len) > most {
             return fail("the index states an impossible frame length");
         }
-        let last = sequence + 1 == self.chunk_count;
-        if self.places.place(entry.frame_len, last) != Some(entry.offset) {
+        if self.places.place(entry.frame_len) != Some(entry.offset) {
             return fail("the index states another offset than its lengths give");
+        }
+        // L1
+        let is_filled = self.geometry.is_filled(sequence, raw_len);
+        if is_filled && !self.places.end().is_multiple_of(ALIGN as u64) {
+            return fail("the index states a full extent that ends off the grid");
         }
         self.sequence += 1;
         Ok(())
@@ -388,7 +376,8 @@ pub fn check_index(header: &Header, index: &Index) -> Result<(), (u64, FormatErr
     check.end()
 }
 
-/// Bytes from the start of a chunk's frame to the start of the next thing: the frame and its pad.
+/// Bytes from the start of a chunk's frame to the start of the next thing: the frame, and its pad
+/// in a slot.
 #[must_use]
 pub fn entry_span(entry: &Entry, next: Option<&Entry>, data_end: u64) -> u64 {
     next.map_or(data_end, |next| next.offset).saturating_sub(entry.offset)
@@ -411,12 +400,11 @@ pub fn check_table(
         (span, entry.raw_len, None)
     });
     let own = |len: u64| (len, 0, Some(super::frame::XXH_EMPTY));
-    let expected = std::iter::once(own(HEADER_LEN as u64))
-        .chain(chunks)
+    let expected = chunks
+        .chain(tail.copy_offset.map(|_| own(HEADER_LEN as u64)))
         .chain(index::frame_lens(header.chunk_count, chaining).map(own))
         .chain((tail.members_len > 0).then(|| own(tail.members_len)))
-        .chain(tail.trailing_header.then(|| own(HEADER_LEN as u64)))
-        .chain((tail.pad_len > 0).then(|| own(tail.pad_len)));
+        .chain([own(HEADER_LEN as u64)]);
     let mut found = table.iter();
     for (number, (compressed, decompressed, checksum)) in expected.enumerate() {
         let fits = found.next().is_some_and(|entry| {
@@ -440,7 +428,7 @@ pub fn check_table(
 /// can hold every chunk, or `None` where even the largest chunk leaves too many.
 #[must_use]
 pub fn fitting_chunk_log2(wished: u8, content_size: u64) -> Option<u8> {
-    // Beside the chunks: header, member index, trailing header, tail pad, up to 8 index frames.
+    // Beside the chunks: header and its copy, member index, up to 8 index frames.
     const OTHERS: u64 = 16;
     (wished..=crate::limits::CHUNK_LOG2_MAX)
         .find(|&log2| content_size.div_ceil(1 << log2) + OTHERS <= SEEK_TABLE_ENTRIES_MAX)
@@ -451,14 +439,24 @@ mod tests {
     use super::*;
     use crate::format::header;
 
+    /// A container of chunks of 64 KiB whose frames have these lengths; the last one is
+    /// `last_raw` bytes long.
     fn container(placement: PlacementKind, lens: &[u32], last_raw: u32) -> (Header, Index) {
-        let geometry = Geometry::new(16, placement);
+        let geometry = Geometry::new(16, placement).with_extent_chunks(match placement {
+            PlacementKind::Dense => 4,
+            PlacementKind::Slots => 1,
+        });
         let mut places = Places::new(geometry);
         let mut index = Index::default();
         for (i, &frame_len) in lens.iter().enumerate() {
             let last = i + 1 == lens.len();
-            let offset = places.place(frame_len, last).unwrap();
             let raw_len = if last { last_raw } else { 65536 };
+            // What is filled ends on the grid.
+            let frame_len = match geometry.is_filled(i as u64, raw_len.into()) {
+                true => (align_up(places.end() + u64::from(frame_len)) - places.end()) as u32,
+                false => frame_len,
+            };
+            let offset = places.place(frame_len).unwrap();
             index.entries.push(Entry {
                 offset,
                 frame_len,
@@ -467,12 +465,13 @@ mod tests {
                 raw_crc32c: 0,
             });
         }
-        let tail = Tail::new(places.end(), lens.len() as u64, false, false).unwrap();
+        let content_size = (lens.len() as u64 - 1) * 65536 + u64::from(last_raw);
+        let tail = Tail::new(places.end(), content_size, lens.len() as u64, false, 0).unwrap();
         let header = Header {
             chunk_log2: 16,
             placement,
             extent_chunks: geometry.extent_chunks,
-            content_size: (lens.len() as u64 - 1) * 65536 + u64::from(last_raw),
+            content_size,
             chunk_count: lens.len() as u64,
             data_end: places.end(),
             index_offset: tail.index_offset,
@@ -497,14 +496,12 @@ mod tests {
     }
 
     #[test]
-    fn l1_every_tail_ends_on_the_grid() {
-        for chunks in 1..3000 {
-            for (chaining, streamed) in [(false, false), (true, true)] {
-                let tail = Tail::new(8192, chunks, chaining, streamed).unwrap();
-                assert!(tail.file_size.is_multiple_of(ALIGN as u64), "{chunks}");
-                assert!(tail.pad_len == 0 || tail.pad_len >= 8, "{chunks}");
-            }
-        }
+    fn a_copy_of_the_header_stands_before_the_index_of_much_content() {
+        let most = HEADER_COPY_CONTENT_ABOVE;
+        let tail = |content| Tail::new(8192, content, 1024, false, 0).unwrap();
+        assert_eq!((tail(most).copy_offset, tail(most).index_offset), (None, 8192));
+        assert_eq!((tail(most + 1).copy_offset, tail(most + 1).index_offset), (Some(8192), 8448));
+        assert_eq!(tail(most + 1).table_entries, Some(1024 + 1 + 1 + 1));
     }
 
     #[test]
@@ -519,7 +516,7 @@ mod tests {
                     .enumerate()
                     .map(|(i, e)| entry_span(e, index.entries.get(i + 1), header.data_end))
                     .sum();
-                let others = HEADER_LEN as u64 + tail.index_len + tail.pad_len;
+                let others = HEADER_LEN as u64 + tail.index_len;
                 assert_eq!(sum + others, tail.table_offset);
             }
         }
@@ -552,18 +549,29 @@ mod tests {
     }
 
     #[test]
+    fn l1_a_full_extent_ends_on_the_grid() {
+        let (header, mut index) = container(PlacementKind::Dense, &[100, 200, 300, 400, 20], 7);
+        assert_eq!(check_index(&header, &index), Ok(()));
+        assert!(index.entries[4].offset.is_multiple_of(ALIGN as u64));
+        index.entries[3].frame_len -= 1;
+        index.entries[4].offset -= 1;
+        let (chunk, refused) = check_index(&header, &index).unwrap_err();
+        assert_eq!(chunk, 3);
+        assert!(refused.to_string().contains("off the grid"), "{refused}");
+    }
+
+    #[test]
     fn headers_whose_sizes_disagree_are_refused() {
         let (header, _) = container(PlacementKind::Dense, &[100, 200, 20], 7);
         assert!(check_header(&header, header.file_size).is_ok());
         assert!(check_header(&header, header.file_size + 1).is_err());
-        let spoil: [fn(&mut Header); 10] = [
-            |h| h.state = State::Open,
+        let spoil: [fn(&mut Header); 9] = [
             |h| h.extent_chunks = 65,
             |h| h.content_size += 65536,
             |h| h.chunk_count = u64::MAX,
             |h| h.data_end += 4096,
-            |h| h.data_end = 0,
-            |h| h.index_offset -= 4096,
+            |h| h.data_end = u64::MAX,
+            |h| h.index_offset += 1,
             |h| h.index_len += 1,
             |h| h.table_offset = u64::MAX,
             |h| h.slot_len = 4096,
@@ -576,7 +584,7 @@ mod tests {
         let mut vast = header.clone();
         vast.content_size = u64::MAX;
         vast.chunk_count = Geometry::of(&vast).chunk_count(u64::MAX);
-        vast.data_end = !4095;
+        vast.data_end = u64::MAX;
         assert!(check_header(&vast, vast.file_size).is_err());
     }
 
@@ -593,10 +601,9 @@ mod tests {
 
     #[test]
     fn too_many_chunks_for_a_table_have_none() {
-        let tail = Tail::new(4096, SEEK_TABLE_ENTRIES_MAX, false, true).unwrap();
-        assert_eq!(tail.table_entries, None);
-        assert!(tail.file_size.is_multiple_of(ALIGN as u64));
-        assert_eq!(Tail::new(!4095, 1, false, false), None);
-        assert_eq!(Tail::new(4096, u64::MAX, true, false), None);
+        let tail = Tail::new(4096, 0, SEEK_TABLE_ENTRIES_MAX, false, 0).unwrap();
+        assert_eq!((tail.table_entries, tail.table_offset), (None, tail.file_size));
+        assert_eq!(Tail::new(u64::MAX, 0, 1, false, 0), None);
+        assert_eq!(Tail::new(4096, 0, u64::MAX, true, 0), None);
     }
 }

@@ -370,7 +370,7 @@ mod tests {
         segments.extend(b"frame");
         let encoded = Encoded::new(1, &segments).unwrap();
         let expected = [
-            &[0x58, 0x2A, 0x4D, 0x18, 37, 0, 0, 0][..],
+            &[0x5C, 0x2A, 0x4D, 0x18, 37, 0, 0, 0][..],
             b"\x04RPMEMBR",
             &[1, 0, 0, 0, 0, 0, 0, 0],
             &[70, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0],

@@ -13,6 +13,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+pub mod fill;
 pub mod frame;
 pub mod header;
 pub mod index;
@@ -27,23 +28,20 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Magic number of every skippable frame of ours: one of the sixteen that RFC 8878 sets aside.
-pub const SKIPPABLE_MAGIC: u32 = 0x184D_2A58;
+pub const SKIPPABLE_MAGIC: u32 = 0x184D_2A5C;
 
-/// First payload byte of a skippable frame of ours. The header's stands at offset 20, after its
-/// own magic.
+/// First payload byte of a skippable frame of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Subtype {
-    /// The header at offset 0.
-    Header = 0,
     /// A part of the index.
     Index = 1,
-    /// Padding up to the grid.
+    /// The rest of a slot.
     Pad = 2,
-    /// The header repeated at the end of a streamed container, with its sizes.
-    TrailingHeader = 3,
     /// The member index.
     Members = 4,
+    /// The header: the first letter of its magic.
+    Header = b'R',
 }
 
 /// What is wrong with bytes, as far as bytes alone can tell.

@@ -1,15 +1,12 @@
 //! The recipe: every option that decides a byte of the container.
 //!
 //! Two runs with the same recipe and the same content write the same bytes, so a resumed run may go
-//! on from what another wrote if, and only if, their recipes are equal. The journal keeps it; the
-//! header states most of it.
+//! on from what another wrote if, and only if, their recipes are equal. The journal keeps it, and
+//! the header states it.
 
-use super::header::{CodecKind, Digest, Header, PlacementKind, State};
+use super::header::{CodecKind, Digest, Header, PlacementKind};
 use super::layout::Geometry;
 use super::{Cursor, Decoded, FormatError};
-
-/// Identity of a run, in its journal and in the open header of its partial file.
-pub type RunId = [u8; 16];
 
 /// The options that decide the bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +27,7 @@ impl Recipe {
     /// Length of the encoded recipe in bytes.
     pub const LEN: usize = 15;
 
-    /// The recipe that a complete header states; an open one states no digest.
+    /// The recipe that a header states.
     #[must_use]
     pub fn of(header: &Header) -> Self {
         Self {
@@ -105,35 +102,6 @@ impl Recipe {
         let digest = |recipe: &Self| if recipe.blake3 { "blake3" } else { "none" }.to_owned();
         compare("the digest", digest(self), digest(now));
         found
-    }
-
-    /// The header as far as it is known before a byte of content was read: what stands at the front
-    /// of a container that is being written by `run`, and of a streamed one, whose `run` is zeros,
-    /// for good.
-    #[must_use]
-    pub fn open_header(&self, state: State, run: RunId) -> Header {
-        Header {
-            state,
-            chunk_log2: self.geometry.chunk_log2,
-            codec: self.codec,
-            level: self.level,
-            zstd_version: self.zstd_version,
-            placement: self.geometry.placement,
-            extent_chunks: self.geometry.extent_chunks,
-            content_size: 0,
-            chunk_count: 0,
-            data_end: 0,
-            index_offset: 0,
-            index_len: 0,
-            table_offset: 0,
-            file_size: 0,
-            slot_len: self.geometry.slot_len(),
-            content_crc32c: 0,
-            digest: Digest::None,
-            run,
-            members_len: 0,
-            member_count: 0,
-        }
     }
 }
 

@@ -11,12 +11,15 @@
 
 use super::header::PlacementKind;
 use super::index::{CHAINING_LEN, ChainingValue, Entry};
-use super::recipe::{Recipe, RunId};
+use super::recipe::Recipe;
 use super::{Cursor, Decoded, FormatError};
 use crate::planted::{self, Bug};
 
 /// Version of the journal's own format.
-pub const JOURNAL_VERSION: u32 = 1;
+pub const JOURNAL_VERSION: u32 = 2;
+
+/// Identity of a run: random bytes, so that no two journals' checksums run alike.
+pub type RunId = [u8; 16];
 
 /// Chunks that one extent record may name.
 const CHUNKS_MAX: usize = u16::MAX as usize;
@@ -57,6 +60,29 @@ pub struct SourceIdentity {
     pub device: u64,
     /// Inode number.
     pub inode: u64,
+}
+
+/// Which file the partial one is. Its device isn't part of it: that number may be another after the
+/// machine started again, and the journal stands beside it anyway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PartialIdentity {
+    /// Inode number.
+    pub inode: u64,
+    /// When it was created, nanoseconds since 1970; 0 where the file system doesn't say.
+    pub born_ns: i64,
+}
+
+impl PartialIdentity {
+    /// Whether both may be of one file. The time of creation decides where both have it: some file
+    /// systems (vfat, many FUSE servers) give a file another inode number each time they are
+    /// mounted.
+    #[must_use]
+    pub fn may_be(self, other: Self) -> bool {
+        match (self.born_ns, other.born_ns) {
+            (0, _) | (_, 0) => self.inode == other.inode,
+            (this, other) => this == other,
+        }
+    }
 }
 
 /// One chunk of an extent record.
@@ -106,8 +132,10 @@ impl ChunkRecord {
 /// What a journal opens with: all that going on needs to know of the run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Open {
-    /// Also in the partial file's open header.
+    /// The run.
     pub run: RunId,
+    /// The partial file that it is about.
+    pub partial: PartialIdentity,
     /// The options that decide the bytes.
     pub recipe: Recipe,
     /// Whether the target may be replaced.
@@ -159,11 +187,13 @@ impl Record {
         let start = out.len();
         out.extend([0; 4]);
         match self {
-            Self::Open(Open { run, recipe, replace, source, name }) => {
+            Self::Open(Open { run, partial, recipe, replace, source, name }) => {
                 debug_assert!(name.len() <= SOURCE_NAME_LEN_MAX);
                 out.push(1);
                 out.extend(JOURNAL_VERSION.to_le_bytes());
                 out.extend(run);
+                out.extend(partial.inode.to_le_bytes());
+                out.extend(partial.born_ns.to_le_bytes());
                 out.extend(recipe.encode());
                 out.extend([u8::from(*replace), source.kind as u8]);
                 out.extend(source.size.to_le_bytes());
@@ -237,6 +267,10 @@ impl Record {
                 }
                 Self::Open(Open {
                     run: cursor.array()?,
+                    partial: PartialIdentity {
+                        inode: cursor.u64()?,
+                        born_ns: cursor.array().map(i64::from_le_bytes)?,
+                    },
                     recipe: Recipe::decode(&mut cursor)?,
                     replace: match cursor.u8()? {
                         0 => false,
@@ -290,6 +324,24 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partial_file_is_known_by_its_birth_where_both_have_one() {
+        let file = |inode, born_ns| PartialIdentity { inode, born_ns };
+        for (this, other, may_be) in [
+            (file(1, 5), file(1, 5), true),
+            (file(1, 5), file(1, 6), false),
+            // Mounted again.
+            (file(1, 5), file(2, 5), true),
+            // Not told, then told.
+            (file(1, 0), file(1, 5), true),
+            (file(1, 5), file(1, 0), true),
+            (file(1, 0), file(2, 5), false),
+            (file(1, 0), file(2, 0), false),
+        ] {
+            assert_eq!(this.may_be(other), may_be, "{this:?}, {other:?}");
+        }
+    }
     use crate::checksum::crc32c;
     use crate::format::header::{CodecKind, PlacementKind};
     use crate::format::layout::Geometry;
@@ -298,6 +350,7 @@ mod tests {
     fn open() -> Open {
         Open {
             run: [9; 16],
+            partial: PartialIdentity { inode: 5, born_ns: 6 },
             recipe: Recipe {
                 codec: CodecKind::Zstd,
                 level: 3,
@@ -350,18 +403,19 @@ mod tests {
         assert_eq!(bytes[..21], body);
         assert_eq!(bytes[21..], crc32c(&body).to_le_bytes());
         let bytes = encode(&samples()[0]);
-        // len, kind, version | run | recipe | replace, source kind
-        assert_eq!(bytes[..9], [82, 0, 0, 0, 1, 1, 0, 0, 0]);
+        // len, kind, version | run | partial file | recipe | replace, source kind
+        assert_eq!(bytes[..9], [98, 0, 0, 0, 1, 2, 0, 0, 0]);
         assert_eq!(bytes[9..25], [9; 16]);
-        assert_eq!(bytes[25..40], open().recipe.encode());
-        assert_eq!(bytes[40..42], [1, 1]);
-        assert_eq!(bytes[42..50], [10, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes[50..58], [255; 8]);
-        assert_eq!(bytes[58..66], [4, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes[66..74], [2, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes[74..82], [3, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes[82..86], [2, 0, b'/', b'a']);
-        assert_eq!(bytes.len(), 90);
+        assert_eq!(bytes[25..41], [5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[41..56], open().recipe.encode());
+        assert_eq!(bytes[56..58], [1, 1]);
+        assert_eq!(bytes[58..66], [10, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[66..74], [255; 8]);
+        assert_eq!(bytes[74..82], [4, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[82..90], [2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[90..98], [3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[98..102], [2, 0, b'/', b'a']);
+        assert_eq!(bytes.len(), 106);
         let extent = encode(&samples()[1]);
         assert_eq!(extent[4..23], [2, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 2, 0]);
         assert_eq!(extent.len(), 23 + 2 * ChunkRecord::LEN + 4);
@@ -420,11 +474,11 @@ mod tests {
             assert!(Record::decode(&bytes, 0).is_err(), "byte {at} = {value}");
         };
         check(4, 9); // kind
-        check(5, 2); // version
+        check(5, 1); // version
         check(4, 3); // a checkpoint with bytes left over
-        check(34, 3); // chunks of 8 bytes
-        check(40, 2); // whether to replace
-        check(41, 4); // kind of source
-        check(82, 3); // a name that is longer than the record
+        check(50, 3); // chunks of 8 bytes
+        check(56, 2); // whether to replace
+        check(57, 4); // kind of source
+        check(98, 3); // a name that is longer than the record
     }
 }

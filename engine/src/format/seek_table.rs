@@ -1,9 +1,8 @@
 //! The seek table: the standard one of the Zstandard Seekable Format, for every other reader.
 //!
 //! It has no offsets, only lengths to be summed, so each byte of the file before it belongs to
-//! some entry. Which one was found by trying readers (see docs/FORMAT.md): header, index, trailing
-//! header and tail pad have entries of their own without content; a pad between extents counts
-//! into the entry of the frame before it.
+//! some entry: the chunks' frames first, then the header's copy, the index frames, the member index
+//! and the header, without content. The rest of a slot counts into the entry of its frame.
 //!
 //! ```text
 //! 5E 2A 4D 18 | size u32 | entries × { compressed u32, decompressed u32, checksum u32 }

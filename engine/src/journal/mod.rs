@@ -34,7 +34,6 @@ pub use replay::Replay;
 pub use writer::Journal;
 
 use crate::format::record::ChunkRecord;
-use crate::limits::HEADER_LEN;
 
 /// What a checkpoint covers, durable: a prefix of the content; where a program gives chunks in any
 /// order into slots, any of them.
@@ -65,10 +64,10 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// What is covered before the first: the header's place alone.
+    /// What is covered before the first: nothing.
     #[must_use]
     pub fn start() -> Self {
-        Self { data_end: HEADER_LEN as u64, ..Self::default() }
+        Self::default()
     }
 }
 
@@ -85,12 +84,11 @@ pub struct JournaledExtent {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::format::frame::pad_len;
     use crate::format::header::{CodecKind, PlacementKind};
     use crate::format::index::Entry;
     use crate::format::layout::{Geometry, Places};
     use crate::format::recipe::Recipe;
-    use crate::format::record::{Open, Record, SourceIdentity, SourceKind};
+    use crate::format::record::{Open, PartialIdentity, Record, SourceIdentity, SourceKind};
     use crate::ring::file::{Directory, Disk};
     use crate::ring::sim::{Fault, SimDisk, SimOptions};
     use std::ffi::OsStr;
@@ -106,6 +104,7 @@ mod tests {
     fn open(run: u8) -> Open {
         Open {
             run: [run; 16],
+            partial: PartialIdentity::default(),
             recipe: Recipe {
                 codec: CodecKind::Store,
                 level: 0,
@@ -119,10 +118,9 @@ mod tests {
         }
     }
 
-    /// Extents of two full chunks whose frames are 1000 and 2000 bytes long.
+    /// Extents of two full chunks whose frames are 1000 and 3096 bytes long.
     fn extent(number: u64) -> JournaledExtent {
-        let len = 3000 + pad_len(3000);
-        let offset = HEADER_LEN as u64 + number * len;
+        let offset = number * 4096;
         let chunk = |at: u64, frame_len: u32| ChunkRecord {
             entry: Entry {
                 offset: offset + at,
@@ -134,14 +132,14 @@ mod tests {
             xxh64_low: 9,
             chaining: [0; 32],
         };
-        JournaledExtent { number, chunks: vec![chunk(0, 1000), chunk(1000, 2000)] }
+        JournaledExtent { number, chunks: vec![chunk(0, 1000), chunk(1000, 3096)] }
     }
 
     fn covering(extents: u64) -> Checkpoint {
         let mut places = Places::new(geometry());
         for number in 0..extents {
             for chunk in extent(number).chunks {
-                assert_eq!(places.place(chunk.entry.frame_len, false), Some(chunk.entry.offset));
+                assert_eq!(places.place(chunk.entry.frame_len), Some(chunk.entry.offset));
             }
         }
         let (chunks, data_end) = (2 * extents, places.end());
@@ -258,7 +256,8 @@ mod tests {
         check(&[record(0, &|chunks| chunks[1].entry.frame_len = 12)], "a frame too short");
         check(&[record(0, &|chunks| chunks[0].entry.frame_len = u32::MAX)], "a frame too long");
         check(&[record(0, &|chunks| chunks[1].entry.offset += 1)], "a gap");
-        check(&[record(0, &|chunks| chunks[0].entry.offset = 0)], "in the header");
+        check(&[record(0, &|chunks| chunks[0].entry.offset = 4096)], "behind its place");
+        check(&[record(0, &|chunks| chunks[1].entry.frame_len -= 1)], "full, off the grid");
         let shortened = record(0, &|chunks| chunks[1].entry.raw_len -= 1);
         check(&[shortened, record(1, &|_| {})], "something behind the end");
         check(&[record(0, &|chunks| chunks.truncate(1)), record(1, &|_| {})], "behind a short one");
@@ -279,7 +278,7 @@ mod tests {
         let mut chain = Record::Open(Open { recipe, source, ..open(1) }).encode(0, &mut bytes);
         let (mut extents, mut content) = (0, 0);
         for &number in numbers {
-            let offset = (HEADER_LEN as u64).wrapping_add(number.wrapping_mul(geometry.slot_len()));
+            let offset = number.wrapping_mul(geometry.slot_len());
             let mut chunk = ChunkRecord {
                 entry: Entry { offset, ..extent(0).chunks[0].entry },
                 ..extent(0).chunks[0]
@@ -311,7 +310,7 @@ mod tests {
         let covered = fine.covered();
         assert_eq!((covered.extents, covered.chunks), (4, 4));
         let slot_len = Geometry::new(16, PlacementKind::Slots).slot_len();
-        assert_eq!(covered.data_end, HEADER_LEN as u64 + 900_001 * slot_len);
+        assert_eq!(covered.data_end, 900_001 * slot_len);
         let short = |at: u64| {
             move |number: u64, chunk: &mut ChunkRecord| {
                 chunk.entry.raw_len -= u32::from(number == at);

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use super::{Checkpoint, JournaledExtent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::store_len;
 use crate::format::index::Entry;
 use crate::format::layout::{Geometry, Places};
 use crate::format::record::{ChunkRecord, Open, RECORD_LEN_MAX, Record};
 use crate::format::{Fault, FormatError};
-use crate::limits::{CHUNKS_GIVEN_MAX, HEADER_LEN};
+use crate::limits::{ALIGN, CHUNKS_GIVEN_MAX};
 use crate::placement::sequence_set::SequenceSet;
 use crate::planted::{self, Bug};
 use crate::ring::file::File;
@@ -102,13 +101,6 @@ fn senseless(what: &str) -> Error {
     Error::new(ErrorKind::Damaged, format!("the journal makes no sense: {what}"))
 }
 
-fn check_frame_len(entry: &Entry) -> Result<()> {
-    if entry.frame_len < 13 || entry.frame_len as usize > store_len(entry.raw_len as usize) {
-        return Err(senseless("a frame has an impossible length"));
-    }
-    Ok(())
-}
-
 /// Follows the extents and checks each against those before it.
 struct Progress {
     geometry: Geometry,
@@ -142,6 +134,14 @@ impl Progress {
         self.covered
     }
 
+    fn check_frame(&self, sequence: u64, entry: &Entry) -> Result<()> {
+        let most = self.geometry.frame_len_max(sequence, entry.raw_len.into());
+        if entry.frame_len < 13 || u64::from(entry.frame_len) > most {
+            return Err(senseless("a frame has an impossible length"));
+        }
+        Ok(())
+    }
+
     /// J4: once each, in its own slot, and only the highest short.
     fn note_scattered(
         &mut self,
@@ -151,7 +151,7 @@ impl Progress {
         chunks: &[ChunkRecord],
     ) -> Result<()> {
         let slot_len = self.geometry.slot_len();
-        let start = number.checked_mul(slot_len).and_then(|at| at.checked_add(HEADER_LEN as u64));
+        let start = number.checked_mul(slot_len);
         let end = start.and_then(|start| start.checked_add(slot_len));
         let (Some(start), Some(end)) = (start, end.filter(|_| number < CHUNKS_GIVEN_MAX)) else {
             return Err(senseless("an extent has an impossible number"));
@@ -176,7 +176,7 @@ impl Progress {
         if raw_len > self.geometry.chunk_len() || scattered.end - 1 > short_at || is_empty {
             return Err(senseless("a chunk has an impossible length"));
         }
-        check_frame_len(entry)?;
+        self.check_frame(number, entry)?;
         self.covered.extents += 1;
         self.covered.chunks += 1;
         self.covered.bytes += raw_len;
@@ -210,8 +210,8 @@ impl Progress {
             if raw_len > chunk_len || !(is_full || may_be_short) {
                 return Err(senseless("a chunk has an impossible length"));
             }
-            check_frame_len(&entry)?;
-            if self.places.place(entry.frame_len, last) != Some(entry.offset) {
+            self.check_frame(self.covered.chunks, &entry)?;
+            if self.places.place(entry.frame_len) != Some(entry.offset) {
                 return Err(senseless("a frame stands elsewhere than its lengths give"));
             }
             self.ended = !is_full;
@@ -219,6 +219,9 @@ impl Progress {
             self.covered.bytes += raw_len;
         }
         self.ended |= chunks.len() < full;
+        if !self.ended && !self.places.end().is_multiple_of(ALIGN as u64) {
+            return Err(senseless("a full extent ends off the grid"));
+        }
         self.covered.extents += 1;
         self.covered.data_end = self.places.end();
         Ok(())

@@ -1,8 +1,10 @@
-//! Adopting what a checkpoint covers: every frame is read back and held against its checksum.
+//! Adopting what a checkpoint covers: every frame is read back, decoded, and held against its
+//! checksums.
 //!
-//! The checkpoint says what is on the medium; this is the proof, at the speed of the device. Where
-//! a frame is not as it was written, everything from its extent on is written anew, and what stands
-//! before it stays; where extents are covered in any order, it alone is.
+//! The checkpoint says what is on the medium; this is the proof. The page cache may show what a
+//! failed write has kept from the medium, so it is dropped first. Where a frame is not as it was
+//! written, everything from its extent on is written anew, and what stands before it stays; where
+//! extents are covered in any order, it alone is.
 //!
 //! # Invariants
 //! - J7: an extent is adopted only if it was read back as it was written, and so was, unless it has
@@ -15,8 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Known;
 use crate::buffer::Buffer;
 use crate::checksum::{self, crc32c};
+use crate::codec::Decoder;
+use crate::digest::{self, ChainingValue};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::opens_pad;
+use crate::format::frame::{content_checksum, opens_pad};
 use crate::format::record::ChunkRecord;
 use crate::limits;
 use crate::pipeline::{Channel, Crew, IoMode, Schedule, Shared};
@@ -42,14 +46,23 @@ pub(crate) struct ReadBack<'a> {
     pub(crate) file: &'a Arc<dyn File>,
     /// Whether extents are covered in any order.
     pub(crate) scattered: bool,
+    /// Whether each chunk has a chaining value.
+    pub(crate) blake3: bool,
 }
 
 impl ReadBack<'_> {
-    /// What of `known` can be adopted, and what a person should know if that is not all.
+    /// What of `known` can be adopted, and what a person should know of it.
     ///
     /// # Errors
     /// `Output` where reading fails: what can't be read now is not given up.
-    pub(crate) fn adopt(&self, known: Known) -> Result<(Known, Option<String>)> {
+    pub(crate) fn adopt(&self, known: Known) -> Result<(Known, Vec<String>)> {
+        // A write of the run before may have failed and nobody been told: the next sync is, once.
+        // It says nothing of what comes, and what counts of the past is read back. No page is left
+        // dirty or on its way, so that those that were lost are dropped with the others.
+        let failed = self.file.sync_data().err().map(|error| {
+            format!("writing the partial file had failed before ({error}); it was read back")
+        });
+        let mut warnings: Vec<String> = failed.into_iter().collect();
         let dropped = self.file.drop_cache();
         dropped.map_err(|error| {
             Error::from_io(ErrorKind::Output, "cannot read back what was written already", error)
@@ -64,27 +77,32 @@ impl ReadBack<'_> {
             schedule: &schedule,
             files: vec![Arc::clone(self.file)],
             inputs: (depth, geometry.extent_len_max() as usize),
-            outputs: (1, limits::ALIGN),
+            outputs: (1, geometry.chunk_len() as usize),
             shared: Arc::clone(self.shared),
         };
-        let work = AdoptWork::new(&known, self.scattered);
+        let work = AdoptWork::new(&known, self.scattered, self.blake3);
         // Nothing is sent over it: the workers' end closing is what ends the run.
         let (channel, receiver) = Channel::<()>::new(schedule.workers());
-        let make_task = || AdoptTask { work: &work, shared: self.shared, _alive: channel.sender() };
+        let make_task = || AdoptTask {
+            work: &work,
+            shared: self.shared,
+            decoder: None,
+            _alive: channel.sender(),
+        };
         crew.run(make_task, &receiver, &mut |()| Ok(()))?;
         let Refused { extents, first, why } = work.into_refused();
-        let Some((chunk, why)) = why else { return Ok((known, None)) };
+        let Some((chunk, why)) = why else { return Ok((known, warnings)) };
         let covered = known.covered();
         // J7: nothing that was refused, nor, in order, what stands behind it.
         let known = if self.scattered { known.without(&extents)? } else { known.cut_to(first)? };
         let lost = covered.bytes - known.covered().bytes;
         let which = if self.scattered { "" } else { "the last " };
-        let warning = format!(
+        warnings.push(format!(
             "chunk {chunk} {why}: of {} bytes that a checkpoint covered, {which}{lost} are \
              written anew",
             covered.bytes
-        );
-        Ok((known, Some(warning)))
+        ));
+        Ok((known, warnings))
     }
 }
 
@@ -93,6 +111,7 @@ impl ReadBack<'_> {
 struct AdoptWork<'a> {
     known: &'a Known,
     scattered: bool,
+    blake3: bool,
     /// The extent to look at next.
     next: Mutex<u64>,
     /// The first extent that isn't as it was written.
@@ -110,10 +129,10 @@ struct Refused {
 }
 
 impl<'a> AdoptWork<'a> {
-    fn new(known: &'a Known, scattered: bool) -> Self {
+    fn new(known: &'a Known, scattered: bool, blake3: bool) -> Self {
         let refused = Refused { extents: SequenceSet::default(), first: u64::MAX, why: None };
         let (next, first_bad) = (Mutex::new(0), AtomicU64::new(u64::MAX));
-        Self { known, scattered, next, first_bad, refused: Mutex::new(refused) }
+        Self { known, scattered, blake3, next, first_bad, refused: Mutex::new(refused) }
     }
 
     fn next(&self) -> Option<u64> {
@@ -147,8 +166,38 @@ impl<'a> AdoptWork<'a> {
 struct AdoptTask<'a> {
     work: &'a AdoptWork<'a>,
     shared: &'a Shared,
+    decoder: Option<Decoder>,
     /// Held, so that the coordinator waits for the task.
     _alive: Sender<()>,
+}
+
+impl AdoptTask<'_> {
+    /// Whether a frame holds the content that the journal says, by every checksum of it: the index
+    /// is made of these.
+    fn is_content(
+        &mut self,
+        sequence: u64,
+        record: &ChunkRecord,
+        frame: &[u8],
+        output: &mut [u8],
+    ) -> Result<bool> {
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            none => none.insert(Decoder::new()?),
+        };
+        let chunk = &mut output[..record.entry.raw_len as usize];
+        // Decoding holds the content against the frame's own XXH64.
+        Ok(decoder.decode(frame, chunk).is_ok()
+            && content_checksum(frame) == Some(record.xxh64_low)
+            && crc32c(chunk) == record.entry.raw_crc32c
+            && (!self.work.blake3 || self.chaining_value(sequence, chunk) == record.chaining))
+    }
+
+    /// What an only chunk has as its digest isn't asked for: only an empty one is known to be one.
+    fn chaining_value(&self, sequence: u64, chunk: &[u8]) -> ChainingValue {
+        let start = sequence * self.work.known.geometry().chunk_len();
+        digest::chaining_value(chunk, start, chunk.is_empty())
+    }
 }
 
 /// An extent to check.
@@ -174,7 +223,7 @@ impl Task for AdoptTask<'_> {
         let len = known.end(number)? - start;
         let frames_len = last.offset + u64::from(last.frame_len) - start;
         let written = known.geometry().written_len(frames_len, len);
-        let span = Span::exact(start, 0, written as usize);
+        let span = Span::to_grid(start, written);
         let unit = Unit { number, records, start, len };
         Ok(Claim::Unit(unit, Input::Read(FileSlot(0), vec![span])))
     }
@@ -183,7 +232,7 @@ impl Task for AdoptTask<'_> {
         &mut self,
         unit: &mut Unit,
         input: Option<&mut [u8]>,
-        _output: &mut [u8],
+        output: &mut [u8],
     ) -> Result<()> {
         if planted::is(Bug::NotReadBack) {
             return Ok(());
@@ -199,7 +248,9 @@ impl Task for AdoptTask<'_> {
             frames_len = at + entry.frame_len as usize;
             let frame = &input[at..frames_len];
             let (number, place) = (Sequence(sequence), FileOffset(entry.offset));
-            if checksum::frame(number, place, crc32c(frame), frame.len()) != entry.frame_crc32c {
+            let is_written =
+                checksum::frame(number, place, crc32c(frame), frame.len()) == entry.frame_crc32c;
+            if !is_written || !self.is_content(sequence, record, frame, output)? {
                 self.work.refuse(unit.number, sequence, "is not as it was written");
                 return Ok(());
             }

@@ -20,16 +20,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::resume::another_input;
 use super::task::{Event, Work};
 use super::{Job, Opened, PackReport, Progress};
-use crate::commit::finalize::write_header;
 use crate::commit::{Ahead, Checkpointer, Found, Interrupted, Partial, Target};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::{PlacementKind, State};
+use crate::format::header::PlacementKind;
 use crate::format::layout::Geometry;
-use crate::format::recipe::{Recipe, RunId};
-use crate::format::record::{Open, SOURCE_NAME_LEN_MAX, SourceIdentity, SourceKind};
+use crate::format::recipe::Recipe;
+use crate::format::record::{Open, RunId, SOURCE_NAME_LEN_MAX, SourceIdentity, SourceKind};
 use crate::journal::Checkpoint;
 use crate::known::Known;
-use crate::limits::HEADER_LEN;
+use crate::limits::ALIGN;
 use crate::pipeline::{Coordinator, RunReport};
 use crate::ring::file::{Attributes, FileKind, Replace};
 use crate::spool::Spool;
@@ -39,7 +38,6 @@ use crate::units::align_up;
 pub(super) struct Begun {
     pub(super) partial: Partial,
     pub(super) recipe: Recipe,
-    pub(super) run: RunId,
     pub(super) known: Known,
     pub(super) checkpointer: Option<Checkpointer>,
     pub(super) warnings: Vec<String>,
@@ -54,11 +52,9 @@ impl Job<'_> {
         if self.options.resume
             && let Found::Interrupted(interrupted) =
                 Interrupted::find(target.clone(), self.options.direct)?
-            && let Some(report) = self.go_on(*interrupted)?
         {
-            return Ok(report);
+            return self.go_on(*interrupted);
         }
-        (self.resumes, self.compares) = (false, false);
         let begun = self.begin(target)?;
         self.write(begun)
     }
@@ -72,13 +68,12 @@ impl Job<'_> {
         let recipe = self.recipe()?;
         let run = self.disk.run_id();
         let partial = Partial::create(target, self.options.direct)?;
-        write_header(partial.file(), &recipe.open_header(State::Open, run))?;
         let known = Known::nothing(recipe.geometry, self.spool(&partial));
-        let open = self.journal_open(run, recipe);
+        let open = self.journal_open(&partial, run, recipe)?;
         let cadence = self.options.checkpoints;
         let checkpointer = cadence.map(|cadence| Checkpointer::new(&partial, open, cadence));
         let warnings = partial.took_over().map(str::to_owned).into_iter().collect();
-        Ok(Begun { partial, recipe, run, known, checkpointer, warnings })
+        Ok(Begun { partial, recipe, known, checkpointer, warnings })
     }
 
     pub(super) fn spool(&self, partial: &Partial) -> Spool {
@@ -87,7 +82,12 @@ impl Job<'_> {
     }
 
     /// What the journal opens with.
-    pub(super) fn journal_open(&self, run: RunId, recipe: Recipe) -> Open {
+    pub(super) fn journal_open(
+        &self,
+        partial: &Partial,
+        run: RunId,
+        recipe: Recipe,
+    ) -> Result<Open> {
         let name = match &self.source {
             Opened::Positional(source) => absolute(source.path()),
             Opened::Stream(..) | Opened::Archive(..) => {
@@ -95,7 +95,8 @@ impl Job<'_> {
             }
         };
         let source = self.source_identity();
-        Open { run, recipe, replace: self.options.replace, source, name }
+        let partial = partial.recorded_identity()?;
+        Ok(Open { run, partial, recipe, replace: self.options.replace, source, name })
     }
 
     /// What tells this source from another.
@@ -121,7 +122,7 @@ impl Job<'_> {
 
     /// Writes what is missing of a partial file, and publishes it.
     pub(super) fn write(&self, begun: Begun) -> Result<PackReport> {
-        let Begun { mut partial, recipe, run, known, mut checkpointer, warnings } = begun;
+        let Begun { mut partial, recipe, known, mut checkpointer, warnings } = begun;
         let covered = known.covered();
         let work = self.work(known, false);
         let mut progress = Progress::behind(&covered);
@@ -136,8 +137,7 @@ impl Job<'_> {
             }
         };
         let holes = progress.holes;
-        let header = recipe.open_header(State::Open, run);
-        let finish = match self.finish(header, work, progress, content_size) {
+        let finish = match self.finish(recipe, work, progress, content_size) {
             Ok(finish) => finish,
             // M1: the output itself is sound.
             Err(error) if error.kind() == ErrorKind::Unexpected => {
@@ -274,17 +274,17 @@ impl Job<'_> {
         error
     }
 
-    /// Most bytes that header and data can take.
+    /// Most bytes that the data can take.
     fn expected_len(&self, geometry: &Geometry) -> u64 {
         match &self.source {
             // What doesn't compress grows by a few bytes a chunk and a block an extent.
             Opened::Positional(source) if geometry.placement == PlacementKind::Slots => {
                 let chunks = geometry.chunk_count(source.status().len);
-                HEADER_LEN as u64 + chunks.saturating_mul(geometry.slot_len())
+                chunks.saturating_mul(geometry.slot_len())
             }
             Opened::Positional(source) => {
                 let len = source.status().len;
-                align_up(len + len / 64) + 4 * HEADER_LEN as u64
+                align_up(len + len / 64) + 4 * ALIGN as u64
             }
             Opened::Stream(..) | Opened::Archive(..) => u64::MAX,
         }

@@ -1,4 +1,4 @@
-//! Packing into a pipe: the extents in sequence, then the tail.
+//! Packing into a pipe: the extents in sequence, then the tail, the bytes that a file would have.
 //!
 //! What a pipe was given can't be taken back, and the frames before the tail are a Zstandard stream
 //! of their own: a reader that knows nothing of containers would take a job that failed for a whole
@@ -16,9 +16,7 @@ use super::task::Event;
 use super::{Job, PackReport, Progress};
 use crate::commit::Sink;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Subtype;
 use crate::format::frame::ZSTD_MAGIC;
-use crate::format::header::State;
 use crate::journal::Checkpoint;
 use crate::known::Known;
 use crate::ordered::OrderedWriter;
@@ -50,8 +48,6 @@ impl Job<'_> {
         let event = Arc::clone(self.shared.event());
         let mut writer = OrderedWriter::new(pipe, &event);
         let recipe = self.recipe()?;
-        let header = recipe.open_header(State::Streamed, Default::default());
-        writer.write(&header.encode(Subtype::Header))?;
         // A few bytes a chunk, which fit into memory where there is no directory for more.
         let spool = match self.disk.directory(&std::env::temp_dir()) {
             Ok(scratch) => Spool::new(scratch, self.options.blake3, self.options.spool_memory),
@@ -68,8 +64,8 @@ impl Job<'_> {
             writer.take(handed_over)
         })?;
         let holes = progress.holes;
-        let finish = self.finish(header, work, progress, content_size)?;
-        let (header, _) = finish.write_tail(&mut StreamSink(&writer))?;
+        let finish = self.finish(recipe, work, progress, content_size)?;
+        let (header, _) = finish.write_tail(&mut StreamSink(&writer), &[])?;
         Ok(self.report(header, None, holes, run))
     }
 }

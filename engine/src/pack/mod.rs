@@ -1,7 +1,7 @@
 //! Packing: a file, a device or a stream into a container.
 //!
 //! ```text
-//! open source ─► create partial, header OPEN ─► workers: claim, read, encode, place, write
+//! open source ─► create the partial file ─► workers: claim, read, encode, place, write
 //!                                                  └─► coordinator: spool records, allocate ahead
 //! ─► source unchanged? content as expected? ─► finalize ─► [compare with the source] ─► publish
 //! ```
@@ -132,7 +132,7 @@ impl Input {
 pub enum Output {
     /// Under this name, published when it is complete and durable.
     Path(PathBuf),
-    /// Into an open pipe, as a `streamed` container.
+    /// Into an open pipe: the same bytes.
     Stream(fs::File),
 }
 
@@ -158,7 +158,7 @@ pub enum Output {
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct PackReport {
-    /// The header as written; of a streamed container, the trailing one.
+    /// The header as written.
     pub header: Header,
     /// What the input was when it was packed, if it was a regular file.
     pub source: Option<Status>,
@@ -209,7 +209,8 @@ pub fn pack(
     cancel: &Cancel,
 ) -> Result<PackReport> {
     trace::job("pack", input.name().as_ref(), || {
-        let schedule = Schedule::threads(options.threads, limits::core_bytes(options.chunk_log2))?;
+        let schedule =
+            Schedule::threads(options.threads, limits::core_bytes(options.chunk_log2()))?;
         pack_scheduled(disk, input, output, options, cancel, &schedule)
     })
 }
@@ -495,7 +496,7 @@ impl<'a> Job<'a> {
     /// What the end of the container is made from, where the content is as expected.
     fn finish(
         &self,
-        header: Header,
+        recipe: Recipe,
         work: Work,
         progress: Progress,
         content_size: u64,
@@ -511,15 +512,8 @@ impl<'a> Job<'a> {
             let record = spool.record(0)?;
             spool.put(0, &[ChunkRecord { chaining: digest, ..record }])?;
         }
-        let mut finish = Finish {
-            header,
-            spool,
-            extents,
-            content_size,
-            data_end: data_end.expect("every extent is placed"),
-            chaining: self.options.blake3,
-            members,
-        };
+        let data_end = data_end.expect("every extent is placed");
+        let mut finish = Finish { recipe, spool, extents, content_size, data_end, members };
         if self.options.expected.blake3.is_some() {
             // CF2
             self.options.expected.check_digest(&finish.digest()?)?;

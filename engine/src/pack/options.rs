@@ -33,9 +33,10 @@ use crate::progress::Progress;
 pub struct PackOptions {
     /// How chunks become frames.
     pub codec: Codec,
-    /// Chunk length as a power of two, [`limits::CHUNK_LOG2_MIN`] to [`limits::CHUNK_LOG2_MAX`]. An
-    /// input with too many chunks for a seek table gets larger ones.
-    pub chunk_log2: u8,
+    /// Chunk length as a power of two, [`limits::CHUNK_LOG2_MIN`] to [`limits::CHUNK_LOG2_MAX`];
+    /// where `None`, by the codec and its level: see [`Codec::chunk_log2`]. An input with too many
+    /// chunks for a seek table gets larger ones.
+    pub chunk_log2: Option<u8>,
     /// Where frames stand.
     pub placement: PlacementKind,
     /// Chunks an extent holds, at least 1; with `None`, and at most, as many as make
@@ -75,7 +76,7 @@ impl Default for PackOptions {
     fn default() -> Self {
         Self {
             codec: Codec::Zstd(limits::LEVEL_DEFAULT),
-            chunk_log2: limits::CHUNK_LOG2_DEFAULT,
+            chunk_log2: None,
             placement: PlacementKind::Dense,
             extent_chunks: None,
             blake3: false,
@@ -100,8 +101,10 @@ impl PackOptions {
     /// # Errors
     /// `InvalidOptions`, saying which and why.
     pub(super) fn check(&self) -> Result<()> {
-        chunker::check_chunk_log2(self.chunk_log2)?;
-        let most = Geometry::new(self.chunk_log2, self.placement).extent_chunks;
+        self.codec.check()?;
+        let chunk_log2 = self.chunk_log2();
+        chunker::check_chunk_log2(chunk_log2)?;
+        let most = Geometry::new(chunk_log2, self.placement).extent_chunks;
         if let Some(chunks) = self.extent_chunks.filter(|chunks| !(1..=most).contains(chunks)) {
             let what = format!("an extent of {chunks} chunks is outside 1 to {most}");
             return Err(Error::new(ErrorKind::InvalidOptions, what));
@@ -111,7 +114,12 @@ impl PackOptions {
             return Err(Error::new(ErrorKind::InvalidOptions, what)
                 .hint("have the digest made, by packing anew where it was begun without"));
         }
-        self.codec.check()
+        Ok(())
+    }
+
+    /// Chunk length as a power of two, as it was asked for or by the codec.
+    pub(super) fn chunk_log2(&self) -> u8 {
+        self.chunk_log2.unwrap_or_else(|| self.codec.chunk_log2())
     }
 
     /// What decides the bytes of a container for `content_size` bytes, where that is known.
@@ -119,7 +127,7 @@ impl PackOptions {
     /// # Errors
     /// `Input` where no container can index as many.
     pub(super) fn recipe(&self, content_size: Option<u64>) -> Result<Recipe> {
-        let wished = self.chunk_log2;
+        let wished = self.chunk_log2();
         let log2 = match content_size {
             Some(size) => layout::fitting_chunk_log2(wished, size).ok_or_else(|| {
                 Error::new(ErrorKind::Input, "is larger than a container can index")

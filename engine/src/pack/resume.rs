@@ -19,10 +19,8 @@ use super::{
     open_input,
 };
 use crate::cancel::Cancel;
-use crate::commit::finalize::write_header;
 use crate::commit::{Cadence, Checkpointer, Found, Interrupted, Partial, Target};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::State;
 use crate::format::layout::Geometry;
 use crate::format::recipe::Recipe;
 use crate::format::record::{Open, SourceKind};
@@ -176,7 +174,7 @@ fn resume_by(
     }
     let pack_options = pack_options(open, options);
     pack_options.check().map_err(|error| error.at(target))?;
-    let schedule = schedule(limits::core_bytes(pack_options.chunk_log2))?;
+    let schedule = schedule(limits::core_bytes(pack_options.chunk_log2()))?;
     let shared = Shared::watched(cancel, &pack_options.progress);
     let input = input(open)?;
     let (stream_path, name) = (super::stream_path(&input), input.name());
@@ -184,8 +182,7 @@ fn resume_by(
     super::check::refuse_streams(&pack_options, &source, true).map_err(|error| error.at(&name))?;
     let options = &pack_options;
     let mut job = Job::new(disk, source, stream_path, options, &schedule, shared);
-    let report = job.go_on(interrupted).map_err(|error| named(error, &name, Some(target)))?;
-    report.ok_or_else(nothing)
+    job.go_on(interrupted).map_err(|error| named(error, &name, Some(target)))
 }
 
 /// The input that the journal names.
@@ -226,7 +223,7 @@ fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
     let recipe = open.recipe;
     PackOptions {
         codec: Codec::of(recipe.codec, recipe.level),
-        chunk_log2: recipe.geometry.chunk_log2,
+        chunk_log2: Some(recipe.geometry.chunk_log2),
         placement: recipe.geometry.placement,
         extent_chunks: Some(recipe.geometry.extent_chunks),
         blake3: recipe.blake3,
@@ -245,9 +242,8 @@ fn pack_options(open: &Open, options: &ResumeOptions) -> PackOptions {
 }
 
 impl Job<'_> {
-    /// Goes on with what an interrupted run left; `None` where nothing of it is what its journal
-    /// says, and there is nothing to go on with.
-    pub(super) fn go_on(&mut self, interrupted: Interrupted) -> Result<Option<PackReport>> {
+    /// Goes on with what an interrupted run left.
+    pub(super) fn go_on(&mut self, interrupted: Interrupted) -> Result<PackReport> {
         let recipe = self.recipe()?;
         let source = self.source_identity();
         interrupted.check_recipe(&recipe)?;
@@ -262,20 +258,16 @@ impl Job<'_> {
             // What was there before is there still.
             _ => self.suspended(error).resumable(claimed.bytes),
         })?;
-        let Some(begun) = begun else {
-            return Ok(None);
-        };
         let adopted_bytes = begun.known.covered().bytes;
         let resumed = Resumed { covered_bytes: claimed.bytes, adopted_bytes };
         let report = self.write(begun)?;
-        Ok(Some(PackReport { resumed: Some(resumed), ..report }))
+        Ok(PackReport { resumed: Some(resumed), ..report })
     }
 
     /// Reads back what an interrupted run left, and puts a journal of what is adopted in place of
     /// its own.
-    fn take_over(&self, interrupted: Interrupted, recipe: Recipe) -> Result<Option<Begun>> {
+    fn take_over(&self, interrupted: Interrupted, recipe: Recipe) -> Result<Begun> {
         let run = interrupted.open().run;
-        let lost_header = interrupted.lost_header();
         let (partial, replay) = interrupted.into_parts();
         if let Opened::Positional(source) = &self.source {
             partial.target().refuse_source(source.status())?;
@@ -290,7 +282,9 @@ impl Job<'_> {
         let file = partial.file();
         let failed =
             |what: &'static str| move |error| Error::from_io(ErrorKind::Output, what, error);
+        let blake3 = recipe.blake3;
         let read_back = ReadBack {
+            blake3,
             disk: self.disk,
             io: self.options.io,
             schedule: self.schedule,
@@ -298,26 +292,20 @@ impl Job<'_> {
             file,
             scattered: false,
         };
-        let (known, warning) = read_back.adopt(known)?;
+        let (known, warnings) = read_back.adopt(known)?;
         let adopted = known.covered();
-        if lost_header && adopted.extents == 0 {
-            return Ok(None);
-        }
         self.check_length(&recipe.geometry, &adopted)?;
-        let open = self.journal_open(run, recipe);
+        let open = self.journal_open(&partial, run, recipe)?;
         // What was allocated ahead may be just the room that the new journal needs.
         file.set_len(claimed.data_end).map_err(failed("cannot set the file's length"))?;
         let journal =
             partial.replace_journal(open.clone(), &adopted, &mut |number| known.extent(number))?;
-        // Nothing that the run before wrote behind it shows through holes of this one, and no final
-        // header stands over what is being written.
+        // Nothing that the run before wrote behind it shows through holes of this one.
         file.set_len(adopted.data_end).map_err(failed("cannot set the file's length"))?;
-        write_header(file, &recipe.open_header(State::Open, run))?;
         let cadence = self.options.checkpoints.unwrap_or(Cadence::never());
         let checkpointer =
             Some(Checkpointer::new(&partial, open, cadence).behind(journal, adopted));
-        let warnings = warning.into_iter().collect();
-        Ok(Some(Begun { partial, recipe, run, known, checkpointer, warnings }))
+        Ok(Begun { partial, recipe, known, checkpointer, warnings })
     }
 
     /// Refuses a partial file of somebody's who owns neither the process nor the input: he could

@@ -10,7 +10,7 @@ use super::resume::another_input;
 use crate::buffer::Buffer;
 use crate::checksum;
 use crate::chunker::RawExtent;
-use crate::codec::{Codec, Encoder};
+use crate::codec::{Chunk, Codec, Encoder};
 use crate::commit::Gate;
 use crate::digest;
 use crate::encode::{EncodedChunk, chaining_values, close, single_room};
@@ -67,7 +67,7 @@ impl Supply {
 }
 
 /// Bytes that a worker's output buffer needs for an extent of at most `raw_len` bytes: every frame
-/// but the last at its longest, the last with the room that the encoder wants, and a pad.
+/// but the last at its longest, and the last with the room that the encoder wants.
 pub(super) fn output_len(geometry: &Geometry, raw_len: usize) -> usize {
     let chunk = geometry.chunk_len() as usize;
     let before = (raw_len.div_ceil(chunk).max(1) - 1) * store_len(chunk);
@@ -185,7 +185,7 @@ impl<'a> PackTask<'a> {
         }
     }
 
-    /// Encodes the chunks of `unit` back to back and pads them; the extent's length is then known.
+    /// Encodes the chunks of `unit` back to back; the extent's length is then known.
     fn encode(&mut self, unit: &mut Unit, raw: &mut [u8], output: &mut [u8]) -> Result<()> {
         let mut end = 0;
         let mut only = unit.raw.number().0 == 0;
@@ -199,12 +199,14 @@ impl<'a> PackTask<'a> {
             if !hole || self.work.chaining {
                 unit.clear_holes(&range, raw);
             }
-            let frame = if hole {
-                unit.holes += range.len() as u64;
-                self.encoder.encode_zeros(range.len(), room)?
-            } else {
-                self.encoder.encode(raw, room)?
+            let raw_len = range.len() as u64;
+            let is_filled = self.work.geometry.is_filled(chunk.sequence.0, raw_len);
+            let content = match hole {
+                true => Chunk::Zeros(range.len()),
+                false => Chunk::Bytes(raw),
             };
+            unit.holes += if hole { raw_len } else { 0 };
+            let frame = self.encoder.encode(content, is_filled.then_some(end), room)?;
             let mut chaining = [0; 32];
             if self.work.chaining {
                 only &= chunk.sequence.0 == 0;
@@ -381,8 +383,8 @@ impl Task for PackTask<'_> {
         let handed_over = HandedOver {
             number: unit.raw.number().0,
             buffer,
-            len: unit.write_len,
-            zeros: unit.len - unit.write_len as u64,
+            len: unit.write_len.min(unit.len as usize),
+            zeros: unit.len.saturating_sub(unit.write_len as u64),
             back: self.back.clone(),
         };
         self.tell(&unit);

@@ -1,13 +1,14 @@
 //! The size/offset table of dense placement: a running sum that any core may carry on.
 //!
-//! Each extent has two cells, its length and its offset, each written once and 0 until then. Who
+//! Each extent has two cells, its length and one more than its offset, each written once and 0
+//! until then. Who
 //! publishes a length looks whether the extent's offset is there, and if so carries the sum on to
 //! the next extent, and the one after that, as far as lengths are known.
 //!
 //! ```text
 //! extent   0      1      2      3      4
 //! len      9000   5000   0      7000   0        core B publishes len[2] = 4000, then carries on:
-//! offset   4096   13096  18096  0      0        offset[3] = 22096, offset[4] = 29096, stop
+//! offset   0      9000   14000  –      –        offset[3] = 18000, offset[4] = 25000, stop
 //! ```
 //!
 //! No core waits for another and none takes a lock. Two cores may carry on the same sum at once:
@@ -35,7 +36,8 @@ const SEGMENTS: usize = 64 - FIRST_LOG2 as usize;
 #[derive(Debug, Default)]
 struct Cell {
     len: AtomicU64,
-    offset: AtomicU64,
+    /// One more than the offset.
+    after: AtomicU64,
 }
 
 /// The table.
@@ -45,13 +47,12 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// A table whose first extent is `first` and stands at `start`, which is not 0. The extents
-    /// before it are written and nobody asks for them.
+    /// A table whose first extent is `first` and stands at `start`. The extents before it are
+    /// written and nobody asks for them.
     #[must_use]
     pub fn new(first: ExtentNumber, start: u64) -> Self {
-        assert!(start > 0, "offset 0 means unknown");
         let table = Self { segments: [const { OnceLock::new() }; SEGMENTS] };
-        table.cell(first.0).offset.store(start, SeqCst);
+        table.cell(first.0).after.store(start + 1, SeqCst);
         table
     }
 
@@ -69,13 +70,13 @@ impl Dense {
         let mut at = number.0;
         loop {
             let cell = self.cell(at);
-            let (offset, len) = (cell.offset.load(SeqCst), cell.len.load(SeqCst));
-            if offset == 0 || len == 0 {
+            let (after, len) = (cell.after.load(SeqCst), cell.len.load(SeqCst));
+            if after == 0 || len == 0 {
                 // P1: whoever sets the missing one after this sees the other and carries on.
                 return carried;
             }
             at += 1;
-            self.cell(at).offset.store(offset + len, SeqCst);
+            self.cell(at).after.store(after + len, SeqCst);
             carried = true;
         }
     }
@@ -83,7 +84,7 @@ impl Dense {
     /// Where an extent starts, or `None` while an earlier one's length is unknown.
     #[must_use]
     pub fn offset(&self, number: ExtentNumber) -> Option<u64> {
-        Some(self.cell(number.0).offset.load(SeqCst)).filter(|&offset| offset != 0)
+        self.cell(number.0).after.load(SeqCst).checked_sub(1)
     }
 
     fn cell(&self, number: u64) -> &Cell {

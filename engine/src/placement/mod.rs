@@ -9,12 +9,11 @@ pub mod sequence_set;
 
 use crate::format::header::PlacementKind;
 use crate::format::layout::Geometry;
-use crate::limits::HEADER_LEN;
 use crate::units::{ExtentNumber, FileOffset};
 
 pub use dense::Dense;
 
-/// An extent encoded: its number and its length in the container, on the grid.
+/// An extent encoded: its number and its length in the container.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
     /// Its number.
@@ -87,7 +86,7 @@ impl Placement {
     pub fn place(&self, extent: Extent) -> Option<PlacedExtent> {
         let offset = match self {
             Self::Dense(dense) => dense.offset(extent.number)?,
-            Self::Slots { slot_len } => HEADER_LEN as u64 + extent.number.0 * slot_len,
+            Self::Slots { slot_len } => extent.number.0 * slot_len,
         };
         Some(PlacedExtent { extent, offset: FileOffset(offset) })
     }
@@ -106,7 +105,7 @@ impl Placement {
     pub fn data_end(&self, extents: u64) -> Option<u64> {
         match self {
             Self::Dense(dense) => dense.offset(ExtentNumber(extents)),
-            Self::Slots { slot_len } => Some(HEADER_LEN as u64 + extents * slot_len),
+            Self::Slots { slot_len } => Some(extents * slot_len),
         }
     }
 }

@@ -37,10 +37,10 @@ use crate::checksum::{self, Whole, crc32c};
 use crate::codec::Decoder;
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame;
 use crate::format::header::{Digest, Header};
 use crate::format::index::Index;
 use crate::format::layout::{Geometry, Tail};
+use crate::limits::{HEADER_LEN, TAIL_READ_BYTES};
 use crate::ring::file::{Disk, File, FileKind, Status};
 use crate::units::{FileOffset, Sequence};
 
@@ -169,14 +169,15 @@ impl Container {
             let error = Error::from_io(ErrorKind::Input, "cannot tell the file's length", error);
             named(error, path.as_deref())
         })?;
-        let raw = Raw { source: &*source, path: path.as_deref(), len };
+        let mut raw = Raw { source: &*source, path: path.as_deref(), len, end: Vec::new() };
+        raw.hold_end(TAIL_READ_BYTES)?;
         let (header, tail) = opening::read_header(&raw)?;
         let index = opening::read_index(&raw, &header)?;
         let table_checksums = opening::read_table(&raw, &header, &tail, &index)?;
         Ok(Self { source: Source(source), path, len, header, tail, index, table_checksums })
     }
 
-    /// What the container says of itself; of a streamed one, the trailing header.
+    /// What the container says of itself.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
@@ -362,7 +363,7 @@ impl Container {
         Ok(())
     }
 
-    /// The bytes of a chunk's frame and of the pad after it, as they are stored.
+    /// The bytes of a chunk's frame, and of the pad after it in a slot, as they are stored.
     pub(crate) fn read_span(&self, sequence: u64, bytes: &mut Vec<u8>) -> Result<()> {
         let start = self.index.entries[sequence as usize].offset;
         // V1: the layout was checked when the container was opened.
@@ -370,8 +371,8 @@ impl Container {
         self.raw().read_exact(start, bytes).map_err(|error| error.sequence(sequence))
     }
 
-    /// Checks the parts that hold no content: the front header of a streamed container, the member
-    /// index, and the tail pad.
+    /// Checks the parts that hold no content and that opening didn't read: the header's copy, and
+    /// the member index.
     ///
     /// # Errors
     /// `Damaged`, naming the place.
@@ -379,16 +380,18 @@ impl Container {
         if let Some(members) = self.members()? {
             members.iter()?.try_for_each(|member| member.map(drop))?;
         }
-        let mut pad = vec![0; self.tail.pad_len as usize];
-        self.raw().read_exact(self.tail.pad_offset, &mut pad)?;
-        if !frame::is_pad(&pad) {
-            let damage = Error::new(ErrorKind::Damaged, "the tail pad isn't as written");
-            return Err(self.named(damage.offset(self.tail.pad_offset)));
+        if let Some(offset) = self.tail.copy_offset {
+            let header_len = HEADER_LEN as u64;
+            let copy = self.raw().read(offset, header_len)?;
+            if copy != self.raw().read(self.tail.header_offset, header_len)? {
+                let what = "the copy of the header isn't as written";
+                return Err(self.named(Error::new(ErrorKind::Damaged, what).offset(offset)));
+            }
         }
         Ok(())
     }
 
     fn raw(&self) -> Raw<'_> {
-        Raw { source: &*self.source.0, path: self.path(), len: self.len }
+        Raw { source: &*self.source.0, path: self.path(), len: self.len, end: Vec::new() }
     }
 }

@@ -1,84 +1,116 @@
-//! What opening reads and checks: header, index and seek table.
+//! What opening reads and checks: header, index and seek table, from the end of the file.
+//!
+//! ```text
+//! footer ─► where the seek table starts ─► the header right before it ─► index
+//! ```
+//!
+//! The last 64 KiB are read at once and held while opening: for most containers
+//! that is all of it, and one request where the bytes come over a network.
 
 use super::PIECE_BYTES;
 use super::raw::Raw;
 use crate::checksum::{Whole, crc32c};
 use crate::error::{ErrorKind, Result};
-use crate::format::header::{Digest, Header, MAGIC, State};
+use crate::format::header::{Digest, Header};
 use crate::format::index::{self, Index};
 use crate::format::layout::{self, Tail};
-use crate::format::recipe::Recipe;
-use crate::format::{Cursor, FormatError, Subtype, frame, seek_table};
-use crate::limits::{ALIGN, HEADER_LEN};
+use crate::format::{Cursor, Fault, FormatError, SKIPPABLE_MAGIC, frame, seek_table};
+use crate::limits::HEADER_LEN;
+
+/// The header's bytes, if it is the one that stands before `end`; fewer at the file's start.
+fn header_before(raw: &Raw<'_>, end: u64) -> Result<Vec<u8>> {
+    let start = end.saturating_sub(HEADER_LEN as u64);
+    raw.read(start, end - start)
+}
+
+/// Where the header of a container starts that is all of the file, but for what follows its header
+/// and is damaged or missing. Other headers are of containers that stand before another file, or in
+/// the content of one.
+fn header_of_all(raw: &Raw<'_>) -> Option<u64> {
+    let first = SKIPPABLE_MAGIC.to_le_bytes()[0];
+    let mut starts = (0..raw.end.len()).rev().filter(|&at| raw.end[at] == first);
+    let at = starts.find(|&at| {
+        let bytes = &raw.end[at..];
+        let is_all = |header: Header| {
+            let before = [header.table_offset, header.file_size];
+            let end = raw.end_offset() + (at + HEADER_LEN) as u64;
+            before.into_iter().find(|&offset| offset > 0) == Some(end)
+                && header.file_size >= raw.len
+        };
+        // Cut short within it, it says no more than that.
+        let is_short = bytes.len() < HEADER_LEN;
+        Header::opens(bytes) && (is_short || Header::decode(bytes).is_ok_and(is_all))
+    })?;
+    Some(raw.end_offset() + at as u64)
+}
 
 pub(super) fn read_header(raw: &Raw<'_>) -> Result<(Header, Tail)> {
-    let front = raw.read(0, raw.len.min(HEADER_LEN as u64))?;
-    let foreign = |error: FormatError| {
-        let refused = raw.refused(error, 0);
-        let is_zstd = front.starts_with(&frame::ZSTD_MAGIC.to_le_bytes());
-        match refused.kind() {
-            ErrorKind::NotAContainer if front.is_empty() => refused.hint("it is empty"),
-            ErrorKind::NotAContainer if is_zstd => refused
-                .hint("it is another program's Zstandard file, which ringpack unpack restores"),
-            ErrorKind::NotAContainer => refused.hint("name a file that ringpack pack wrote"),
-            _ => refused,
-        }
+    let table_len = seek_table::decode_footer(&raw.end).ok().map(seek_table::table_len);
+    // A container with too many chunks for a table ends with its header.
+    let table_offset = table_len.and_then(|len| raw.len.checked_sub(len)).unwrap_or(raw.len);
+    let offset = table_offset.saturating_sub(HEADER_LEN as u64);
+    let refused = match Header::decode(&header_before(raw, table_offset)?) {
+        Ok(header) => return check_header(raw, header, offset),
+        Err(error) => error,
     };
-    let mut header = Header::decode(&front, Subtype::Header).map_err(foreign)?;
-    if header.state == State::Streamed {
-        header = read_trailing_header(raw, &header)?;
-    }
-    let tail = layout::check_header(&header, raw.len).map_err(|error| {
-        let refused = raw.refused(error, 0);
-        if header.state == State::Open || raw.len <= header.file_size {
-            return refused;
+    match refused.fault {
+        Fault::Unsupported => Err(raw.refused(refused, offset)),
+        Fault::Damaged => Err(damaged(raw, "the header is damaged").offset(offset)),
+        // Either the seek table is damaged or the header itself, or it is no container.
+        Fault::Foreign if names_header(raw, table_offset)? => {
+            Err(damaged(raw, "the header is damaged").offset(offset))
         }
-        refused.hint("cut off what follows; zstd -d restores files put one after the other")
-    })?;
+        Fault::Foreign => match header_of_all(raw) {
+            Some(at) => {
+                Err(damaged(raw, "what follows the header is damaged or missing").offset(at))
+            }
+            None => Err(foreign(raw)?),
+        },
+    }
+}
+
+/// Whether the seek table's last entry is that of a header.
+fn names_header(raw: &Raw<'_>, table_offset: u64) -> Result<bool> {
+    let entry_len = seek_table::ENTRY_LEN as u64;
+    let Some(at) = (raw.len - table_offset)
+        .checked_sub(seek_table::table_len(1))
+        .map(|_| raw.len - seek_table::FOOTER_LEN as u64 - entry_len)
+    else {
+        return Ok(false);
+    };
+    let entry = raw.read(at, entry_len)?;
+    Ok(entry == seek_table::Entry::without_content(HEADER_LEN as u32).encode())
+}
+
+fn check_header(raw: &Raw<'_>, header: Header, offset: u64) -> Result<(Header, Tail)> {
+    let end = if header.table_offset == 0 { header.file_size } else { header.table_offset };
+    let start = (offset + HEADER_LEN as u64).checked_sub(end);
+    if start.is_some_and(|start| start > 0) && header.file_size < raw.len {
+        let what = "is several files, one behind the other";
+        let refused = raw.error(ErrorKind::NotAContainer, what);
+        return Err(refused.hint("ringpack unpack restores the content of all of them"));
+    }
+    let tail = layout::check_header(&header, raw.len);
+    let tail = tail.map_err(|error| raw.refused(error, offset))?;
     Ok((header, tail))
 }
 
-/// Finds the trailing header. It stands before the tail pad, whose length the seek table's last
-/// entry has; without a table, the pad is the end of the file, and short.
-fn read_trailing_header(raw: &Raw<'_>, front: &Header) -> Result<Header> {
-    let missing = || {
-        raw.error(ErrorKind::Damaged, "the end of this streamed container is missing or damaged")
-            .hint("zstd -d restores what is there")
-    };
-    let header_len = HEADER_LEN as u64;
-    let end_len = raw.len.min((seek_table::FOOTER_LEN + seek_table::ENTRY_LEN) as u64);
-    let end = raw.read(raw.len - end_len, end_len)?;
-    let mut places = Vec::new();
-    if let Ok(entries) = seek_table::decode_footer(&end) {
-        let table_len = seek_table::table_len(entries);
-        let last_len = end.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes).into());
-        // The last entry is the tail pad's, or the trailing header's own where there is no pad.
-        for after in [table_len.saturating_add(last_len), table_len] {
-            places.extend(raw.len.checked_sub(after.saturating_add(header_len)));
-        }
+fn damaged(raw: &Raw<'_>, what: &'static str) -> crate::Error {
+    let hint = "ringpack salvage restores what is intact; zstd -d, what comes before the damage";
+    raw.error(ErrorKind::Damaged, what).hint(hint)
+}
+
+/// The error of a file that is no container.
+fn foreign(raw: &Raw<'_>) -> Result<crate::Error> {
+    let front = raw.read(0, raw.len.min(4))?;
+    let refused = raw.error(ErrorKind::NotAContainer, "not a ringpack container");
+    Ok(if front.is_empty() {
+        refused.hint("it is empty")
+    } else if front.starts_with(&frame::ZSTD_MAGIC.to_le_bytes()) {
+        refused.hint("it is another program's Zstandard file, which ringpack unpack restores")
     } else {
-        let pad_max = 2 * ALIGN as u64;
-        let last = raw.len.saturating_sub(header_len);
-        let from = last.saturating_sub(pad_max);
-        let bytes = raw.read(from, raw.len - from)?;
-        let starts = bytes.windows(MAGIC.len()).enumerate();
-        // The magic is the header's ninth byte and those after it.
-        let magics = starts.filter(|(_, window)| *window == MAGIC);
-        places.extend(magics.filter_map(|(at, _)| (from + at as u64).checked_sub(8)));
-    }
-    for offset in places {
-        let Some(len) = raw.len.checked_sub(offset).map(|rest| rest.min(header_len)) else {
-            continue;
-        };
-        let bytes = raw.read(offset, len)?;
-        let Ok(header) = Header::decode(&bytes, Subtype::TrailingHeader) else { continue };
-        // Both were made by one run: they differ in what was not known at the front.
-        let expected = Recipe::of(&header).open_header(header.state, header.run);
-        if header.state == State::Streamed && *front == expected {
-            return Ok(header);
-        }
-    }
-    Err(missing())
+        refused.hint("name a file that ringpack pack wrote")
+    })
 }
 
 /// Reads the index piece by piece. An entry is kept only where the layout leads up to it and so
@@ -177,6 +209,6 @@ pub(super) fn read_table(
     let refused = |error| raw.refused(error, offset);
     let table = seek_table::decode(&bytes).map_err(refused)?;
     layout::check_table(header, tail, index, &table).map_err(refused)?;
-    let chunks = table.iter().skip(1).take(index.entries.len());
+    let chunks = table.iter().take(index.entries.len());
     Ok(Some(chunks.map(|entry| entry.checksum).collect()))
 }

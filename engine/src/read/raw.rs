@@ -17,12 +17,30 @@ pub(super) struct Raw<'a> {
     pub(super) source: &'a dyn ReadAt,
     pub(super) path: Option<&'a Path>,
     pub(super) len: u64,
+    /// The last bytes of the source, as many as are held.
+    pub(super) end: Vec<u8>,
 }
 
 impl Raw<'_> {
+    /// Holds the last `len` bytes from now on, or all there are: reading in them asks no more.
+    pub(super) fn hold_end(&mut self, len: u64) -> Result<()> {
+        let from = self.len.saturating_sub(len);
+        self.end = self.read(from, self.len - from)?;
+        Ok(())
+    }
+
+    /// Where the bytes that are held start.
+    pub(super) fn end_offset(&self) -> u64 {
+        self.len - self.end.len() as u64
+    }
+
     /// Fills `out` from `offset` on.
     pub(super) fn read_exact(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         self.within(offset, out.len() as u64)?;
+        if let Some(at) = offset.checked_sub(self.end_offset()) {
+            out.copy_from_slice(&self.end[at as usize..at as usize + out.len()]);
+            return Ok(());
+        }
         let (mut filled, mut interrupted) = (0, 0);
         while filled < out.len() {
             let at = offset + filled as u64;

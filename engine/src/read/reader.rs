@@ -89,7 +89,7 @@ impl ContainerReader {
         &self.shared.container
     }
 
-    /// What the container says of itself; of a streamed one, the trailing header.
+    /// What the container says of itself.
     #[must_use]
     pub fn header(&self) -> &Header {
         self.container().header()
@@ -265,7 +265,8 @@ mod tests {
         let disk = SimDisk::new(1, SimOptions::PLAIN);
         let content: Vec<u8> = (0..40u8).flat_map(|byte| [byte; 1 << 16]).collect();
         disk.write_file("/in", &content);
-        let options = PackOptions { chunk_log2: 16, io: IoMode::Sim, ..PackOptions::default() };
+        let options =
+            PackOptions { chunk_log2: Some(16), io: IoMode::Sim, ..PackOptions::default() };
         let (from, to) = (Input::Path("/in".into()), Output::Path("/out".into()));
         let schedule = Schedule::Inline(1);
         pack_scheduled(&disk, from, to, &options, &Cancel::new(), &schedule).unwrap();

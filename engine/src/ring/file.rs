@@ -134,6 +134,12 @@ pub trait File: Send + Sync + fmt::Debug {
     /// As `fstat`.
     fn status(&self) -> io::Result<Status>;
 
+    /// When it was created, if the file system says so.
+    ///
+    /// # Errors
+    /// As `statx`.
+    fn born(&self) -> io::Result<Option<SystemTime>>;
+
     /// As [`Self::status`], once any later write to the content would change the answer.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ pub mod os;
 pub mod probe;
 pub mod pwrite;
 pub mod sim;
+pub mod status;
 pub mod stream;
 pub mod system;
 pub mod uring;

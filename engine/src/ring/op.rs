@@ -7,6 +7,7 @@
 use std::io;
 
 use crate::buffer::Buffer;
+use crate::units::align_up;
 
 /// Which of a backend's files an operation is for: its place in [`super::BackendConfig::files`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +41,13 @@ impl Span {
     #[must_use]
     pub fn exact(offset: u64, at: usize, len: usize) -> Self {
         Self { offset, at, len, need: len }
+    }
+
+    /// A span to be read into a buffer's front: `len` bytes, and those up to the grid, which direct
+    /// I/O asks for and the file needn't have. `offset` lies on the grid.
+    #[must_use]
+    pub fn to_grid(offset: u64, len: u64) -> Self {
+        Self { offset, at: 0, len: align_up(len) as usize, need: len as usize }
     }
 }
 

@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
@@ -29,6 +29,7 @@ use nix::unistd::{LinkatFlags, UnlinkatFlags, Whence, linkat, lseek, unlinkat};
 use super::acl::without_acl;
 use super::file::{Attributes, Directory, Disk, File, FileKind, Guard, Replace, Status};
 use super::pwrite::Pwrite;
+use super::status::{self, status_of};
 use super::system;
 use super::uring::Uring;
 use super::writeback::settled_after;
@@ -139,6 +140,10 @@ impl File for OsFile {
             status.allocated = status.len;
         }
         Ok(status)
+    }
+
+    fn born(&self) -> io::Result<Option<SystemTime>> {
+        status::born(&self.0)
     }
 
     fn settled(&self) -> io::Result<Status> {
@@ -431,43 +436,6 @@ impl Directory for OsDirectory {
     fn pause(&self, time: Duration) {
         std::thread::sleep(time);
     }
-}
-
-/// What the kernel says of a file, as the engine has it. The length of a block device is not in it.
-#[must_use]
-pub fn status_of(stat: &rustix::fs::Stat) -> Status {
-    use rustix::fs::FileType;
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => FileKind::Directory,
-        FileType::RegularFile => FileKind::Regular,
-        FileType::BlockDevice => FileKind::BlockDevice,
-        _ => FileKind::Stream,
-    };
-    Status {
-        kind,
-        len: if kind == FileKind::Regular { stat.st_size as u64 } else { 0 },
-        allocated: stat.st_blocks as u64 * 512,
-        mode: stat.st_mode & 0o777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        modified: time(stat.st_mtime, stat.st_mtime_nsec),
-        identity: (stat.st_dev, stat.st_ino),
-        links: stat.st_nlink,
-        changed: changed(stat),
-    }
-}
-
-/// Time of the last change to a file's content or attributes.
-pub(super) fn changed(stat: &rustix::fs::Stat) -> SystemTime {
-    time(stat.st_ctime, stat.st_ctime_nsec)
-}
-
-/// The C library and the kernel disagree about the type of `nanos`.
-fn time(seconds: i64, nanos: impl TryInto<u64>) -> SystemTime {
-    // The nanoseconds count forward from the second, before 1970 too.
-    let from_epoch = Duration::from_secs(seconds.unsigned_abs());
-    let second = if seconds < 0 { UNIX_EPOCH - from_epoch } else { UNIX_EPOCH + from_epoch };
-    second + Duration::from_nanos(nanos.try_into().unwrap_or(0))
 }
 
 fn flags(file: &impl AsFd) -> io::Result<OFlag> {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FileType, Stat, fstat};
 
-use super::os::changed;
+use super::status::changed;
 use crate::planted::{self, Bug};
 
 /// Longest step of the clock that file systems with fractions of a second take their times from:

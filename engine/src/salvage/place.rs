@@ -21,7 +21,7 @@ use std::ops::Range;
 
 use super::survey::{Found, Group, Hint, Survey};
 use crate::checksum;
-use crate::format::header::{Header, PlacementKind, State};
+use crate::format::header::{Header, PlacementKind};
 use crate::format::index::chunks_per_frame_max;
 use crate::format::layout::{self, Geometry};
 use crate::limits::{
@@ -144,7 +144,7 @@ impl<'a> Planner<'a> {
     fn by_table(&mut self) {
         let Some((table_offset, table)) = &self.survey.table else { return };
         let is_ours = self.header.is_some()
-            || table.first().is_some_and(|entry| {
+            || table.last().is_some_and(|entry| {
                 (entry.compressed, entry.decompressed) == (HEADER_LEN as u32, 0)
             });
         if !is_ours {
@@ -166,8 +166,9 @@ impl<'a> Planner<'a> {
                     == (entry.decompressed, entry.checksum)
                     && entry.compressed >= found.len;
                 // Our own frames have entries without content too; only the first chunk may.
-                let may_be = entry.decompressed > 0 || number == 1;
-                if let Some(sequence) = (number as u64).checked_sub(1).filter(|_| may_be)
+                let may_be = entry.decompressed > 0 || number == 0;
+                let sequence = number as u64;
+                if may_be
                     && found.intact
                     && is_it
                     && self.in_place[frame].is_none()
@@ -324,20 +325,19 @@ impl<'a> Planner<'a> {
             let geometry = Geometry::of(header);
             if header.placement == PlacementKind::Slots {
                 for (at, found) in row.iter().enumerate() {
-                    let from = found.offset.checked_sub(HEADER_LEN as u64)?;
                     let slot_len = geometry.slot_len();
-                    let on_grid = from.is_multiple_of(slot_len);
-                    let base = (from / slot_len).checked_sub(at as u64);
+                    let on_grid = found.offset.is_multiple_of(slot_len);
+                    let base = (found.offset / slot_len).checked_sub(at as u64);
                     bases.push(base.filter(|_| on_grid));
                 }
             }
-            // Behind the last frame, pad, index and table lead to the file's end, or the first of
-            // them that is damaged.
+            // Behind the last frame, index, header and table lead to the file's end, or the first
+            // of them that is damaged.
             let next = row[len - 1].next;
             let index_end = header.index_offset.saturating_add(header.index_len);
             let members_end = index_end.saturating_add(header.members_len);
-            let trailing_end = members_end.saturating_add(HEADER_LEN as u64);
-            let is_last = [header.data_end, index_end, members_end, trailing_end].contains(&next)
+            let is_last = [header.data_end, header.index_offset, index_end].contains(&next)
+                || members_end == next
                 || [header.table_offset, header.file_size].contains(&next);
             if header.chunk_count > 0 && is_last && start + len == self.survey.frames.len() {
                 bases.push(header.chunk_count.checked_sub(len as u64));
@@ -350,7 +350,7 @@ impl<'a> Planner<'a> {
     /// Whether a container, or a plain Zstandard file, has its first frame there.
     fn is_first(&self, found: &Found) -> bool {
         let is_front = self.survey.frames.first().is_some_and(|it| it.offset == found.offset);
-        is_front && (found.offset == self.survey.first || found.offset == HEADER_LEN as u64)
+        is_front && found.offset == self.survey.first
     }
 
     /// Without a chunk length: as a table counts that is none of ours, and one after the other, as
@@ -469,30 +469,24 @@ fn is_named(found: &Found, hint: &Hint) -> bool {
         && checksum::frame(sequence, offset, found.crc32c, found.len as usize) == entry.frame_crc32c
 }
 
-/// The header that is this file's: the one at its front, or behind all frames the trailing one,
-/// which has the sizes. Others belong to containers that are part of the content.
+/// Whether a header at `offset` stands where it says itself, or its copy does.
+pub(super) fn is_in_place(offset: u64, header: &Header) -> bool {
+    let end = if header.table_offset == 0 { header.file_size } else { header.table_offset };
+    let is_copy = offset == header.data_end && header.index_offset > header.data_end;
+    offset + HEADER_LEN as u64 == end || is_copy
+}
+
+/// The header that is this file's: the one that stands where it says itself, or the copy of it; or
+/// else, in a file that has lost a part, the last one behind all frames. Others belong to
+/// containers that are part of the content, or that follow.
 fn header_of(survey: &Survey) -> Option<Header> {
     let frames_end = survey.frames.last().map_or(0, |found| found.offset);
-    let front = survey.headers.iter().find(|(offset, _)| *offset == 0).map(|(_, it)| it);
-    let behind = |(offset, header): &&(u64, Header)| {
-        *offset > frames_end && header.state == State::Streamed && header.chunk_count > 0
+    let sound = |(_, header): &&(u64, Header)| {
+        // Sizes that contradict one another say nothing.
+        layout::check_header(header, header.file_size).is_ok()
     };
-    let trailing = survey.headers.iter().rev().find(behind).map(|(_, it)| it);
-    let cut = |header: &Header| (header.chunk_log2, header.placement, header.extent_chunks);
-    let header = match (front, trailing) {
-        (Some(front), Some(trailing))
-            if front.state == State::Streamed && cut(front) == cut(trailing) =>
-        {
-            trailing
-        }
-        (Some(front), _) => front,
-        (None, trailing) => trailing?,
-    };
-    let mut header = header.clone();
-    // Sizes that contradict one another say nothing.
-    if header.chunk_count > 0 && layout::check_header(&header, header.file_size).is_err() {
-        (header.content_size, header.chunk_count, header.data_end) = (0, 0, 0);
-        header.file_size = 0;
-    }
-    Some(header)
+    let mut sound = survey.headers.iter().filter(sound);
+    let in_place = sound.clone().find(|(offset, header)| is_in_place(*offset, header));
+    let header = in_place.or_else(|| sound.rfind(|(offset, _)| *offset > frames_end));
+    header.map(|(_, header)| header.clone())
 }

@@ -19,8 +19,8 @@ use crate::commit::{Partial, Target};
 use crate::damage::{Condition, Damage, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::escape::shown;
-use crate::format::frame::{self, is_pad, store_len};
-use crate::format::header::{Digest, Header, PlacementKind, State};
+use crate::format::frame::{is_pad, store_len};
+use crate::format::header::{Digest, Header, PlacementKind};
 use crate::format::layout::{Geometry, Tail};
 use crate::format::{SKIPPABLE_MAGIC, members, seek_table};
 use crate::limits::{ALIGN, CHUNK_LOG2_MAX, HEADER_LEN};
@@ -103,11 +103,10 @@ fn known(
     let mut known = Vec::new();
     let mut members = None;
     let tail = plan.header.as_ref().and_then(tail);
-    let trailing = tail.filter(|tail| tail.trailing_header);
-    let trailing = trailing.map(|tail| tail.members_offset + tail.members_len);
     for (offset, _) in &survey.headers {
         // Others belong to containers that are part of the content.
-        let is_own = *offset == 0 || Some(*offset) == trailing;
+        let is_own = tail
+            .is_some_and(|tail| *offset == tail.header_offset || Some(*offset) == tail.copy_offset);
         let condition = if is_own { Condition::Intact } else { Condition::Unsure };
         known.push((*offset..offset + HEADER_LEN as u64, condition));
     }
@@ -137,15 +136,10 @@ fn known(
         if let Some(pad_end) = pad(window, end)? {
             // A pad states its own length, which may be what is damaged: the layout decides.
             let is_right = plan.header.as_ref().is_some_and(|header| {
-                let slots = |sequence: u64| {
-                    let slots_len = (sequence + 1).checked_mul(Geometry::of(header).slot_len());
-                    let slot_end = slots_len.and_then(|len| len.checked_add(HEADER_LEN as u64));
-                    slot_end == Some(pad_end)
-                };
-                match header.placement {
-                    PlacementKind::Slots => in_place.is_some_and(slots),
-                    PlacementKind::Dense => pad_end - end == frame::pad_len(end),
-                }
+                let slot_len = Geometry::of(header).slot_len();
+                let slot_end = |sequence: u64| (sequence + 1).checked_mul(slot_len);
+                header.placement == PlacementKind::Slots
+                    && in_place.and_then(slot_end) == Some(pad_end)
             });
             let condition = if is_right { condition } else { Condition::Unsure };
             known.push((end..pad_end, condition));
@@ -157,11 +151,6 @@ fn known(
         let end = tail.members_offset + tail.members_len;
         members = Some(tail.members_offset);
         known.push((tail.members_offset..end, Condition::Intact));
-    }
-    if let Some(tail) = tail
-        && pad(window, tail.pad_offset)? == Some(tail.table_offset)
-    {
-        known.push((tail.pad_offset..tail.table_offset, Condition::Intact));
     }
     known.extend(table(survey, plan, members));
     Ok(known)
@@ -239,7 +228,7 @@ fn table(survey: &Survey, plan: &Plan, members: Option<u64>) -> Vec<(Range<u64>,
         let is_borne_out = match found {
             Some((found, Some(sequence))) => {
                 let stated = (entry.decompressed, entry.checksum);
-                sequence + 1 == number as u64 && stated == (found.raw_len, found.xxh64_low)
+                sequence == number as u64 && stated == (found.raw_len, found.xxh64_low)
             }
             // Of no content, at the place of something that is intact itself.
             _ => {
@@ -250,8 +239,7 @@ fn table(survey: &Survey, plan: &Plan, members: Option<u64>) -> Vec<(Range<u64>,
                         || survey.groups.iter().any(|group| {
                             group.intact && group.place.as_ref().is_some_and(|it| starts(it.start))
                         })
-                        || members.is_some_and(starts)
-                        || number + 1 == table.len())
+                        || members.is_some_and(starts))
             }
         };
         let condition = if is_borne_out { Condition::Intact } else { Condition::Unsure };
@@ -278,14 +266,10 @@ fn lost_places(survey: &Survey, plan: &Plan, is_lost: &dyn Fn(u64) -> bool) -> P
     if let Some((table_offset, table)) = &survey.table {
         let total: u64 = table.iter().map(|entry| u64::from(entry.compressed)).sum();
         let mut offset = 0;
-        for (number, entry) in (0u64..).zip(table) {
+        for (sequence, entry) in (0u64..).zip(table) {
             let end = offset + u64::from(entry.compressed);
-            // The header's entry is the first, and others of ours have no content.
-            if let Some(sequence) = number.checked_sub(1)
-                && total == *table_offset
-                && entry.decompressed > 0
-                && is_lost(sequence)
-            {
+            // The other entries, of what is ours, have no content.
+            if total == *table_offset && entry.decompressed > 0 && is_lost(sequence) {
                 places.entry(sequence).or_insert(offset..end);
             }
             offset = end;
@@ -398,10 +382,9 @@ fn container_damages(survey: &Survey, plan: &Plan, map: &Map) -> Vec<Damage> {
         let touched = |range: &Range<u64>| range.start < stretch.end && stretch.start < range.end;
         let names = parts.iter().filter(|(_, range)| touched(range)).map(|(name, _)| *name);
         let names: Vec<&str> = names.collect();
-        let what = match (names.is_empty(), stretch.start < HEADER_LEN as u64) {
-            (true, true) => "header".to_owned(),
-            (true, false) => "data, or what follows it".to_owned(),
-            (false, _) => names.join(", "),
+        let what = match names.is_empty() {
+            true => "data, or what follows it".to_owned(),
+            false => names.join(", "),
         };
         let why = match stretch.condition {
             Condition::Lost => format!("nothing intact is there: {what}"),
@@ -422,24 +405,21 @@ fn container_damages(survey: &Survey, plan: &Plan, map: &Map) -> Vec<Damage> {
 /// What follows the data, where the header has the sizes.
 fn tail(header: &Header) -> Option<Tail> {
     let chaining = header.digest != Digest::None;
-    let streamed = header.state == State::Streamed;
-    let (data_end, members_len) = (header.data_end, header.members_len);
-    let tail = Tail::with_members(data_end, header.chunk_count, chaining, streamed, members_len);
+    let (content_size, chunk_count) = (header.content_size, header.chunk_count);
+    let tail = Tail::new(header.data_end, content_size, chunk_count, chaining, header.members_len);
     tail.filter(|_| header.chunk_count > 0)
 }
 
 /// The parts of a container by its header, where that has the sizes.
 fn parts(header: &Header) -> Vec<(&'static str, Range<u64>)> {
-    let header_len = HEADER_LEN as u64;
-    let mut parts = vec![("header", 0..header_len)];
+    let mut parts = Vec::new();
     if let Some(tail) = tail(header) {
         let index_end = tail.index_offset + tail.index_len;
-        parts.push(("data", header_len..header.data_end));
+        parts.push(("data", 0..header.data_end));
+        parts.push(("copy of the header", header.data_end..tail.index_offset));
         parts.push(("index", tail.index_offset..index_end));
-        let members_end = tail.members_offset + tail.members_len;
-        parts.push(("member index", tail.members_offset..members_end));
-        parts.push(("trailing header", members_end..tail.pad_offset));
-        parts.push(("tail pad", tail.pad_offset..tail.table_offset));
+        parts.push(("member index", tail.members_offset..tail.header_offset));
+        parts.push(("header", tail.header_offset..tail.table_offset));
         parts.push(("seek table", tail.table_offset..tail.file_size));
     }
     parts.retain(|(_, range)| !range.is_empty());

@@ -18,15 +18,17 @@
 //! - Q3: what fails is charged against a budget linear in the file's length, and past it nothing
 //!   more is tried: no arrangement of bytes makes the pass take longer than that.
 
+use super::place::is_in_place;
 use super::window::Window;
 use crate::checksum::{Whole, crc32c};
 use crate::codec::Decoder;
 use crate::error::Result;
-use crate::format::frame::{FrameHeader, ZSTD_MAGIC, content_checksum, store_len};
-use crate::format::header::{Header, MAGIC};
+use crate::format::fill::{filled_len_max, tail_len};
+use crate::format::frame::{FrameHeader, ZSTD_MAGIC, content_checksum};
+use crate::format::header::Header;
 use crate::format::index::{self, Entry};
 use crate::format::zstd::{self, FRONT_LEN_MAX, Front, is_skippable};
-use crate::format::{Cursor, SKIPPABLE_MAGIC, Subtype, seek_table};
+use crate::format::{Cursor, SKIPPABLE_MAGIC, seek_table};
 use crate::limits::{CHUNK_LOG2_MAX, HEADER_LEN};
 
 /// Longest content of one frame that is decoded: the largest chunk.
@@ -71,7 +73,7 @@ impl Hint {
         let raw_len = u64::from(entry.raw_len);
         let fits = raw_len <= RAW_LEN_MAX
             && entry.frame_len >= 13
-            && entry.frame_len as usize <= store_len(entry.raw_len as usize)
+            && entry.frame_len as usize <= filled_len_max(entry.raw_len as usize)
             && sequence < u64::MAX >> CHUNK_LOG2_MAX;
         fits.then_some(Self { sequence, entry, group })
     }
@@ -96,7 +98,7 @@ pub(super) struct Survey {
     pub(super) frames: Vec<Found>,
     pub(super) hints: Vec<Hint>,
     pub(super) groups: Vec<Group>,
-    /// Headers, leading and trailing, with their places.
+    /// Headers, with their places.
     pub(super) headers: Vec<(u64, Header)>,
     /// The seek table at the file's end, and where it starts.
     pub(super) table: Option<(u64, Vec<seek_table::Entry>)>,
@@ -115,7 +117,7 @@ impl Survey {
             let start = header.index_offset.saturating_add(header.index_len);
             let end = start.saturating_add(header.members_len);
             // Other headers are those of containers within the content.
-            if header.members_len > 0 && (*offset == 0 || *offset == end) {
+            if header.members_len > 0 && (*offset == header.data_end || *offset == end) {
                 self.frames.retain(|found| !(start..end).contains(&found.offset));
             }
         }
@@ -177,7 +179,7 @@ impl Surveyor<'_, '_> {
         while at < len {
             let bytes = self.window.ahead(at)?;
             let found = bytes.windows(4).position(|four| {
-                matches!(four, [0x28, 0xB5, 0x2F, 0xFD] | [0x58, 0x2A, 0x4D, 0x18])
+                matches!(four, [0x28, 0xB5, 0x2F, 0xFD] | [0x5C, 0x2A, 0x4D, 0x18])
             });
             if let Some(from) = found {
                 let is_frame = bytes.get(from) == Some(&0x28);
@@ -252,13 +254,13 @@ impl Surveyor<'_, '_> {
 
     /// The length of the frame at `offset` by the headers of its blocks, if they lead to an end.
     fn walk(&mut self, offset: u64, raw_len: usize) -> Result<Option<usize>> {
-        let most = (store_len(raw_len) + raw_len / 64 + 1024) as u64;
+        let most = (filled_len_max(raw_len) + raw_len / 64 + 1024) as u64;
         let Front::Content(front) = zstd::front(self.window.get(offset, FRONT_LEN_MAX)?) else {
             return Ok(None);
         };
         let (mut at, mut raw) = (front.len, 0);
-        // Far more blocks than libzstd makes of so many bytes.
-        for _ in 0..64 + raw_len / 256 {
+        // Far more blocks than libzstd makes of so many bytes, and those that fill.
+        for _ in 0..64 + raw_len / 256 + tail_len(raw_len) {
             if !self.spend(STEP_BYTES) {
                 return Ok(None);
             }
@@ -313,16 +315,13 @@ impl Surveyor<'_, '_> {
         };
         let payload = u32::from_le_bytes(payload);
         if payload as usize == HEADER_LEN - 8 {
-            let bytes = self.window.get(offset, HEADER_LEN)?;
-            if bytes.get(8..16) == Some(&MAGIC) {
-                let header = [Subtype::Header, Subtype::TrailingHeader]
-                    .into_iter()
-                    .find_map(|subtype| Header::decode(bytes, subtype).ok());
-                // Of few of them anything is to be learnt.
-                if let Some(header) = header.filter(|_| self.found.headers.len() < 64) {
-                    self.found.headers.push((offset, header));
-                    return Ok(Some(offset + HEADER_LEN as u64));
-                }
+            let header = Header::decode(self.window.get(offset, HEADER_LEN)?).ok();
+            // Of few of them anything is to be learnt: the others are of containers within.
+            let is_kept =
+                |header: &Header| self.found.headers.len() < 64 || is_in_place(offset, header);
+            if let Some(header) = header.filter(is_kept) {
+                self.found.headers.push((offset, header));
+                return Ok(Some(offset + HEADER_LEN as u64));
             }
         }
         self.index(offset, payload.into())

@@ -248,7 +248,7 @@ impl Job<'_> {
         let extents = self.opened.container.extent_count();
         // No more and no longer buffers than the container has use for.
         let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
-        let input_len = geometry.extent_len_max().min(header.data_end) as usize;
+        let input_len = geometry.extent_len_max().min(align_up(header.data_end)) as usize;
         let output_len = geometry.extent_raw_len().min(header.content_size) as usize;
         let schedule = self.schedule.at_most(extents);
         let work = Work::new(&self.opened.container, gate, Arc::clone(&self.shared));

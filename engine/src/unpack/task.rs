@@ -128,8 +128,7 @@ impl Task for UnpackTask<'_> {
         // The layout was checked when the container was opened: extents start on the grid, and this
         // length fits an input buffer.
         let len = (last.offset + u64::from(last.frame_len) - first.offset) as usize;
-        let span =
-            Span { offset: first.offset, at: 0, len: align_up(len as u64) as usize, need: len };
+        let span = Span::to_grid(first.offset, len as u64);
         let raw_len = entries.iter().map(|entry| entry.raw_len as usize).sum();
         let unit = Unit { number, chunks, start: first.offset, raw_len, frames_len: len };
         Ok(Claim::Unit((unit, Vec::new()), Input::Read(INPUT, vec![span])))

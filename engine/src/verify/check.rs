@@ -20,8 +20,8 @@ impl<'a> Check<'a> {
         Self { container, decode, decoder: None }
     }
 
-    /// Checks `bytes`, the chunk's frame and the pad after it. `scratch` has room for the chunk
-    /// where chunks are decoded.
+    /// Checks `bytes`, the chunk's frame and, in a slot, the pad after it. `scratch` has room for
+    /// the chunk where chunks are decoded.
     ///
     /// # Errors
     /// `Damaged`, naming the chunk, and where libzstd can't allocate a decoder.

@@ -34,6 +34,7 @@ use crate::read::{Container, OnDisk};
 use crate::ring::file::Disk;
 use crate::ring::{Failure, FileSlot, OpKind, Span};
 use crate::trace;
+use crate::units::align_up;
 use crate::worker::{Claim, Input, Placing, Task};
 
 /// Damages that are reported one by one; more are counted.
@@ -198,7 +199,7 @@ impl Verifying<'_> {
         let extents = container.extent_count();
         // No more and no longer buffers than the container has use for.
         let depth = limits::buffers_per_side(geometry.extent_raw_len(), extents);
-        let input_len = geometry.extent_len_max().min(header.data_end) as usize;
+        let input_len = geometry.extent_len_max().min(align_up(header.data_end)) as usize;
         let chunk_len = geometry.chunk_len().min(header.content_size) as usize;
         let schedule = self.schedule.at_most(extents);
         let crew = Crew {
@@ -297,13 +298,13 @@ impl Task for VerifyTask<'_> {
         }
         let chunks = container.extent_chunks(number);
         let start = container.index().entries[chunks.start as usize].offset;
-        // To the start of the next extent: the pad is compared as well.
-        let len = (container.span_end(chunks.end - 1) - start) as usize;
+        // To the start of the next extent: the rest of a slot is compared as well.
+        let len = container.span_end(chunks.end - 1) - start;
         if let Some(against) = self.work.against {
             let chunk_len = container.header().chunk_len();
             against.expect(chunks.start * chunk_len, (chunks.end - chunks.start) * chunk_len);
         }
-        Ok(Claim::Unit(number, Input::Read(FileSlot(0), vec![Span::exact(start, 0, len)])))
+        Ok(Claim::Unit(number, Input::Read(FileSlot(0), vec![Span::to_grid(start, len)])))
     }
 
     fn transform(

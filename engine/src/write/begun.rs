@@ -4,14 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::options::{ReopenOptions, WriteOptions};
-use crate::commit::finalize::write_header;
 use crate::commit::{self, Checkpointer, Interrupted, Partial, Target};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::{PlacementKind, State};
-use crate::format::recipe::{Recipe, RunId};
-use crate::format::record::{Open, SourceIdentity, SourceKind};
+use crate::format::header::PlacementKind;
+use crate::format::recipe::Recipe;
+use crate::format::record::{Open, RunId, SourceIdentity, SourceKind};
 use crate::known::{Known, ReadBack};
-use crate::limits::HEADER_LEN;
 use crate::pipeline::{Schedule, Shared};
 use crate::placement::sequence_set::SequenceSet;
 use crate::read::is_complete;
@@ -23,7 +21,6 @@ use crate::spool::Spool;
 pub(super) struct Begun {
     pub(super) partial: Partial,
     pub(super) recipe: Recipe,
-    pub(super) run: RunId,
     pub(super) known: Known,
     pub(super) checkpointer: Checkpointer,
     pub(super) warnings: Vec<String>,
@@ -46,14 +43,12 @@ impl Begun {
         let run = disk.run_id();
         let partial = Partial::create(target, options.direct)?;
         let file = partial.file();
-        let header = recipe.open_header(State::Open, run);
-        write_header(file, &header).map_err(|error| error.at(path))?;
         if let Some(size) = options.expected_size
             && options.placement == PlacementKind::Slots
         {
             let chunks = recipe.geometry.chunk_count(size);
             let len = chunks.saturating_mul(recipe.geometry.slot_len());
-            let allocated = file.allocate(HEADER_LEN as u64, len.min(i64::MAX as u64 / 2));
+            let allocated = file.allocate(0, len.min(i64::MAX as u64 / 2));
             // Where it isn't supported, each write allocates for itself.
             if let Err(error) = allocated
                 && matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
@@ -63,10 +58,10 @@ impl Begun {
             }
         }
         let known = Known::nothing(recipe.geometry, spool(&partial, options));
-        let checkpointer =
-            Checkpointer::new(&partial, journal_open(run, recipe, options), options.cadence());
+        let open = journal_open(&partial, run, recipe, options)?;
+        let checkpointer = Checkpointer::new(&partial, open, options.cadence());
         let warnings = partial.took_over().map(str::to_owned).into_iter().collect();
-        Ok(Self { partial, recipe, run, known, checkpointer, warnings })
+        Ok(Self { partial, recipe, known, checkpointer, warnings })
     }
 
     /// Goes on with the partial file of the target at `path`; with `expected`, only if it was begun
@@ -108,8 +103,7 @@ impl Begun {
         let claimed = interrupted.covered();
         let begun = Self::take_over(disk, interrupted, recipe, run, &options, schedule, shared);
         match begun {
-            Ok(Some(begun)) => Ok(Found::Begun(Box::new(begun), options)),
-            Ok(None) => Ok(Found::Nothing(nothing("nothing of it is what its journal says", path))),
+            Ok(begun) => Ok(Found::Begun(Box::new(begun), options)),
             Err(error) if error.kind() == ErrorKind::NotResumable => Err(error.at(path)),
             // What was there before is there still.
             Err(error) => Err(error.at(path).resumable(claimed.bytes)),
@@ -124,8 +118,7 @@ impl Begun {
         options: &WriteOptions,
         schedule: &Schedule,
         shared: &Arc<Shared>,
-    ) -> Result<Option<Self>> {
-        let lost_header = interrupted.lost_header();
+    ) -> Result<Self> {
         let scattered = interrupted.open().is_scattered();
         let (partial, replay) = interrupted.into_parts();
         refuse_strangers(&partial)?;
@@ -140,18 +133,15 @@ impl Begun {
         })?;
         let known = if scattered { known.scattered(named) } else { known };
         let io = options.io;
-        let file = partial.file();
-        let read_back = ReadBack { disk, io, schedule, shared, file, scattered };
-        let (mut known, warning) = read_back.adopt(known)?;
-        if lost_header && known.covered().extents == 0 {
-            return Ok(None);
-        }
+        let (file, blake3) = (partial.file(), recipe.blake3);
+        let read_back = ReadBack { disk, io, schedule, shared, file, scattered, blake3 };
+        let (mut known, warnings) = read_back.adopt(known)?;
         // An only chunk's digest is another than that of a first one: it has to be given again.
         if recipe.blake3 && known.adopted().iter_from(0).eq([0]) {
             known = known.without(&SequenceSet::of_first(1))?;
         }
         let covered = known.covered();
-        let open = journal_open(run, recipe, options);
+        let open = journal_open(&partial, run, recipe, options)?;
         let mut adopted = known.adopted().iter_from(0);
         let mut next = |_| known.extent(adopted.next().expect("as many as are covered"));
         let failed =
@@ -160,15 +150,12 @@ impl Begun {
         file.set_len(claimed.data_end).map_err(failed("cannot set the file's length"))?;
         let journal = partial.replace_journal(open.clone(), &covered, &mut next)?;
         drop(adopted);
-        // Nothing that the writer before left behind or between shows through holes of this one,
-        // and no final header stands over what is being written.
+        // Nothing that the writer before left behind or between shows through holes of this one.
         file.set_len(covered.data_end).map_err(failed("cannot set the file's length"))?;
         punch_gaps(&known, &partial).map_err(failed("cannot free what wasn't covered"))?;
-        write_header(file, &recipe.open_header(State::Open, run))?;
         let checkpointer =
             Checkpointer::new(&partial, open, options.cadence()).behind(journal, covered);
-        let warnings = warning.into_iter().collect();
-        Ok(Some(Self { partial, recipe, run, known, checkpointer, warnings }))
+        Ok(Self { partial, recipe, known, checkpointer, warnings })
     }
 }
 
@@ -179,7 +166,7 @@ fn punch_gaps(known: &Known, partial: &Partial) -> std::io::Result<()> {
     let mut next = 0;
     for number in known.adopted().iter_from(0) {
         if number > next {
-            let (start, len) = (HEADER_LEN as u64 + next * slot_len, (number - next) * slot_len);
+            let (start, len) = (next * slot_len, (number - next) * slot_len);
             match partial.file().punch_hole(start, len) {
                 Err(error) if error.kind() == std::io::ErrorKind::Unsupported => return Ok(()),
                 punched => punched?,
@@ -199,9 +186,15 @@ fn spool(partial: &Partial, options: &WriteOptions) -> Spool {
     Spool::new(directory, options.blake3, options.spool_memory)
 }
 
-fn journal_open(run: RunId, recipe: Recipe, options: &WriteOptions) -> Open {
+fn journal_open(
+    partial: &Partial,
+    run: RunId,
+    recipe: Recipe,
+    options: &WriteOptions,
+) -> Result<Open> {
     let source = SourceIdentity { kind: SourceKind::Chunks, ..SourceIdentity::default() };
-    Open { run, recipe, replace: options.replace, source, name: Vec::new() }
+    let partial = partial.recorded_identity()?;
+    Ok(Open { run, partial, recipe, replace: options.replace, source, name: Vec::new() })
 }
 
 /// Refuses a partial file of another user's: he could read what is written to it.

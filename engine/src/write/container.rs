@@ -179,7 +179,8 @@ impl ContainerWriter {
 
     /// Makes every chunk durable whose [`write_chunk`](Self::write_chunk) returned before, and what
     /// follows from it: after a crash, [`reopen`](Self::reopen) finds them. With dense placement
-    /// only those before the first missing one.
+    /// only those before the first missing one, and not a short last one: that is durable once the
+    /// container is finalized.
     ///
     /// Other threads may go on giving chunks meanwhile.
     ///

@@ -1,7 +1,7 @@
 //! The writer's own thread: what is known of the chunks that were written, checkpoints, the end.
 //!
 //! ```text
-//! cores ──► records ──► checkpoints ──► (closed, all written) ──► tail, header ──► published
+//! cores ──► records ──► checkpoints ──► (closed, all written) ──► tail ──► published
 //!                            │
 //!                            └── any failure, or an abort: removed; kept where a checkpoint
 //!                                says what it holds and it wasn't an abort
@@ -21,7 +21,8 @@ use super::{Reopened, WriteReport};
 use crate::commit::{Ahead, Checkpointer, Finish, Partial};
 use crate::encode::single_room;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::header::{Header, PlacementKind, State};
+use crate::format::header::PlacementKind;
+use crate::format::recipe::Recipe;
 use crate::format::record::ChunkRecord;
 use crate::journal::Checkpoint;
 use crate::known::Known;
@@ -48,7 +49,7 @@ impl Recording {
     /// Records until the writer is finalized, suspended or aborted, or something fails.
     pub(super) fn run(self) -> Result<WriteReport> {
         let Self { disk, options, schedule, buffers, inner, begun, reopened, channel } = self;
-        let Begun { partial, recipe, run, known, checkpointer, mut warnings } = begun;
+        let Begun { partial, recipe, known, checkpointer, mut warnings } = begun;
         let file = Arc::clone(partial.file());
         let crew = Crew {
             disk: disk.as_ref(),
@@ -88,7 +89,6 @@ impl Recording {
                 return Err(interrupted(&inner, &options, error, sound, partial, checkpointer));
             }
         };
-        let header = recipe.open_header(State::Open, run);
         let attributes = match ending(&inner) {
             Some(Ending::Finalize(attributes)) => attributes,
             ending => unreachable!("closed only to be finalized, not {ending:?}"),
@@ -98,7 +98,7 @@ impl Recording {
             owner: None,
             modified: None,
         });
-        let finished = finish(&inner, header, known, extents, only_digest)
+        let finished = finish(&inner, recipe, known, extents, only_digest)
             .and_then(|finish| finish.into_file(&file, &attributes))
             .and_then(|header| partial.take_name().map(|()| header));
         let header = match finished {
@@ -121,7 +121,7 @@ fn ending(inner: &Inner) -> Option<Ending> {
 /// What the end of the container is made from.
 fn finish(
     inner: &Inner,
-    header: Header,
+    recipe: Recipe,
     known: Known,
     extents: SequenceSet,
     only_digest: Option<[u8; 32]>,
@@ -134,8 +134,7 @@ fn finish(
         let record = spool.record(0)?;
         spool.put(0, &[ChunkRecord { chaining: digest, ..record }])?;
     }
-    let (chaining, members) = (inner.recipe.blake3, None);
-    Ok(Finish { header, spool, extents, content_size, data_end, chaining, members })
+    Ok(Finish { recipe, spool, extents, content_size, data_end, members: None })
 }
 
 /// The cores stopped early: takes a last checkpoint where the disk is full, and leaves the partial

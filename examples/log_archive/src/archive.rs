@@ -40,7 +40,8 @@ fn packed(log: &Path) -> Result<PathBuf> {
     let mut name = OsString::from(log);
     name.push(".zst");
     let target = PathBuf::from(name);
-    let options = PackOptions { blake3: true, ..PackOptions::default() };
+    // Parts of it are read: no more than a MiB is decoded for any.
+    let options = PackOptions { blake3: true, chunk_log2: Some(20), ..PackOptions::default() };
     let (from, to) = (Input::Path(log.to_owned()), Output::Path(target.clone()));
     match pack(&OsDisk, from, to, &options, &Cancel::new()) {
         Ok(_) => Ok(target),

@@ -12,8 +12,7 @@
 //!    to go on from, no checkpoint was claimed, and packing anew gives the same bytes.
 //! 6. Then nothing but the target is left; and where the target is the new file already, nothing
 //!    but a journal, which `ringpack clean` takes for stale.
-//! 7. A partial file whose header is the final one has all that it speaks of.
-//! 8. A partial file is never readable by more than the finished one, a journal by its owner alone,
+//! 7. A partial file is never readable by more than the finished one, a journal by its owner alone,
 //!    and no other name is there.
 //!
 //! What is found is looked at before anything is changed; going on comes last, in the mounted state
@@ -26,7 +25,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ringpack::commit::clean::clean;
-use ringpack::limits::HEADER_LEN;
+use ringpack::limits::ALIGN;
 use ringpack::pack::{self, PackOptions, ResumeOptions, Resumed, recorded_input, resume};
 use ringpack::pipeline::IoMode;
 use ringpack::ring::os::OsDisk;
@@ -179,10 +178,13 @@ impl Packing {
         (log, first, second)
     }
 
-    /// The write of the finished container's header fails.
+    /// The write of the finished container's end fails: of its last page, as it is written.
     #[must_use]
-    pub fn header_fault(&self) -> Fault {
-        Fault::Page(fingerprint(&self.new[..HEADER_LEN]))
+    pub fn end_fault(&self) -> Fault {
+        let start = (self.new.len() - 1) / ALIGN * ALIGN;
+        let mut page = self.new[start..].to_vec();
+        page.resize(ALIGN, 0);
+        Fault::Page(fingerprint(&page))
     }
 
     fn pack(&self, folder: &Path, ctl: &Path, stop: Option<Stop>) -> Output {
@@ -212,7 +214,6 @@ impl Packing {
         let found = look(folder, self)?;
         self.the_target_is_whole(&found)?;
         self.what_is_committed_is_there(&found, claims)?;
-        self.what_says_it_is_complete_is(folder)?;
         nothing_is_more_readable(&found)?;
         let claimed = claims.largest(CHECKPOINT).unwrap_or(0);
         match found.content {
@@ -235,15 +236,6 @@ impl Packing {
             Content::Nothing if self.old.is_none() => Ok(()),
             Content::Nothing => Err("the old target is gone".to_owned()),
             Content::Neither(len) => Err(format!("the target is neither file: {len} bytes")),
-        }
-    }
-
-    fn what_says_it_is_complete_is(&self, folder: &Path) -> Result<(), String> {
-        match read(&folder.join(PARTIAL))? {
-            Some(bytes) if bytes.starts_with(&self.new[..HEADER_LEN]) && bytes != self.new => {
-                Err("the partial file's header is final, and the file isn't complete".to_owned())
-            }
-            _ => Ok(()),
         }
     }
 

@@ -96,7 +96,7 @@ impl Shape {
             io,
             direct,
             replace: replaces,
-            chunk_log2: limits::CHUNK_LOG2_MIN,
+            chunk_log2: Some(limits::CHUNK_LOG2_MIN),
             checkpoints: Some(often()),
             threads: Some(2),
             ..PackOptions::default()

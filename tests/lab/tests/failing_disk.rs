@@ -34,8 +34,8 @@ fn check(test: &str, flavour: Flavour, shape: Shape) {
     let writes = (1..=log.write_count()).map(Fault::Write);
     let flushes = (1..=log.flush_count()).map(Fault::Flush);
     let (mut runs, mut hit, mut failed, mut went_on) = (0, 0, 0, 0);
-    let header = packing.header_fault();
-    for fault in writes.chain(flushes).chain([header]) {
+    let end = packing.end_fault();
+    for fault in writes.chain(flushes).chain([end]) {
         let options = Options { fault: Some(fault), ..sound };
         let (log, first, second) = packing.record_and_retry(&base, &options);
         runs += 1;
@@ -48,7 +48,7 @@ fn check(test: &str, flavour: Flavour, shape: Shape) {
         });
         // All the content has a checkpoint by then, and no file system gives up over a file's own
         // bytes: of the numbered operations, some kernels and orders leave none that is both.
-        assert!(has_gone_on || fault != header, "nothing went on where the header wasn't written");
+        assert!(has_gone_on || fault != end, "nothing went on where the end wasn't written");
         went_on += usize::from(has_gone_on);
     }
     let (resumed, anew) = packing.recovered();

@@ -4,6 +4,7 @@
 //! disk's lock. Dropping the last `Arc` closes it, and so gives up its lock.
 
 use std::io;
+use std::time::SystemTime;
 
 use super::SimDisk;
 use super::inode::Change;
@@ -44,6 +45,10 @@ impl File for SimFile {
             let inode = state.description(descriptor).inode;
             Ok(state.status(inode))
         })
+    }
+
+    fn born(&self) -> io::Result<Option<SystemTime>> {
+        self.call(|state, descriptor| Ok(Some(state.inode_of(descriptor).metadata.born)))
     }
 
     fn is_direct(&self) -> bool {

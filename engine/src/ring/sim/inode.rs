@@ -57,6 +57,7 @@ pub(super) struct Metadata {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) modified: SystemTime,
+    pub(super) born: SystemTime,
 }
 
 /// A write in flight, and the open file description that it came through.
@@ -245,7 +246,7 @@ mod tests {
 
     fn inode() -> Inode {
         let modified = SystemTime::UNIX_EPOCH;
-        Inode::new("f".into(), Metadata { mode: 0o600, uid: 0, gid: 0, modified })
+        Inode::new("f".into(), Metadata { mode: 0o600, uid: 0, gid: 0, modified, born: modified })
     }
 
     fn write(inode: &mut Inode, offset: usize, byte: u8, len: usize) {

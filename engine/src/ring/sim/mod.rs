@@ -292,6 +292,15 @@ impl SimDisk {
         state.place(&folder, &name, bytes);
     }
 
+    /// Gives a file that is there other bytes, durable at once. It stays the same file.
+    ///
+    /// # Panics
+    /// Where it isn't there.
+    pub fn rewrite_file(&self, path: impl AsRef<Path>, bytes: &[u8]) {
+        let (folder, name) = split(path.as_ref()).expect("the root is a folder");
+        self.state().rewrite(&folder, &name, bytes);
+    }
+
     /// The bytes of a file as reads see them, if it is there.
     #[must_use]
     pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {

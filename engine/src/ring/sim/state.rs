@@ -161,7 +161,10 @@ impl State {
     fn add_inode(&mut self, name: OsString) -> u64 {
         let modified = self.now();
         let number = self.number();
-        let metadata = Metadata { mode: 0o600, uid: 0, gid: 0, modified };
+        // Unlike that of any other file of this disk, or of another that is left of it.
+        let drawn = self.random.clone().next() ^ Random::new(number).next();
+        let born = SystemTime::UNIX_EPOCH + Duration::from_nanos(drawn >> 2);
+        let metadata = Metadata { mode: 0o600, uid: 0, gid: 0, modified, born };
         self.inodes.insert(number, Inode::new(name, metadata));
         number
     }
@@ -192,6 +195,15 @@ impl State {
         inode.sync(true);
         self.names_mut(folder).place(name, number);
         self.collect();
+    }
+
+    /// Gives a file that is there other bytes, durable at once.
+    pub(super) fn rewrite(&mut self, folder: &Path, name: &OsStr, bytes: &[u8]) {
+        let number = self.look_up(folder, name).expect("the file is there");
+        let mut inode = Inode::new(name.into(), self.inode(number).metadata);
+        inode.change(Change::Write(Run::new(0, bytes)));
+        inode.sync(true);
+        self.inodes.insert(number, inode);
     }
 
     pub(super) fn rename(
