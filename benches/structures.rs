@@ -40,7 +40,7 @@ fn recipe() -> Recipe {
 fn extent(number: u64) -> JournaledExtent {
     let chunk = |chunk: u64| ChunkRecord {
         entry: index::Entry {
-            offset: 4096 + (number * CHUNKS + chunk) * FRAME_LEN,
+            offset: (number * CHUNKS + chunk) * FRAME_LEN,
             frame_len: FRAME_LEN as u32,
             raw_len: 1 << 20,
             frame_crc32c: 2,
@@ -78,7 +78,7 @@ fn structures(criterion: &mut Criterion) {
         bencher.iter(|| FrameHeader::decode(black_box(&frame)).expect("decoded"));
     });
     let JournaledExtent { number, chunks } = extent(0);
-    let record = Record::Extent { number, offset: 4096, chunks };
+    let record = Record::Extent { number, offset: 0, chunks };
     let mut out = Vec::new();
     group.bench_function("record encode, an extent", |bencher| {
         bencher.iter(|| {
@@ -123,7 +123,7 @@ fn journal(criterion: &mut Criterion) {
         extents: EXTENTS,
         chunks: EXTENTS * CHUNKS,
         bytes: (EXTENTS * CHUNKS) << 20,
-        data_end: 4096 + EXTENTS * CHUNKS * FRAME_LEN,
+        data_end: EXTENTS * CHUNKS * FRAME_LEN,
     };
     let mut group = criterion.benchmark_group("journal");
     group.sample_size(20).throughput(Throughput::Elements(EXTENTS));

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use ringpack::format::header::PlacementKind;
 use ringpack::format::seek_table;
+use ringpack::limits::HEADER_LEN;
 use ringpack::pack::Codec;
 use ringpack::verify::VerifyReport;
 use ringpack::{ErrorKind, Result};
@@ -226,9 +227,9 @@ fn every_truncation() {
     }
 }
 
-/// From which length on the header is there, its magic at least.
+/// From which length on the header is there.
 fn header_end(bytes: &[u8]) -> usize {
-    Parts::of(bytes).header_offset() as usize + 16
+    Parts::of(bytes).header_offset() as usize + HEADER_LEN
 }
 
 #[test]

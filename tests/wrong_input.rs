@@ -183,13 +183,14 @@ fn check_refused_late(content: &[u8], bytes: &[u8], code: i32, what: &str) {
 
 /// Cut off where an extent ends, or a slot, a container is a shorter Zstandard file to every other
 /// reader. Ours knows its own frames, and that a header has to come; from a file and from a pipe,
-/// and behind a container that is whole.
+/// before and behind files that are whole.
 #[test]
 fn a_container_cut_off_between_extents() {
     let folder = tempfile::tempdir_in(memory()).unwrap();
     // Three extents of 4 MiB, the last of them not full; a run of zeros in the first.
     let mut bytes = content(9 << 20, 7);
     bytes[1 << 20..6 << 20].fill(0);
+    let plain = zstd::bulk::compress(b"another program's", 3).unwrap();
     for (placement, codec, chunk) in [
         ("dense", "-3", "4M"),
         ("dense", "-3", "64K"),
@@ -203,10 +204,18 @@ fn a_container_cut_off_between_extents() {
         let entries = &container.index().entries;
         let per_extent = if placement == "slots" { 1 } else { (4 << 20) / entries[0].raw_len };
         let ends = entries.iter().skip(per_extent as usize).step_by(per_extent as usize);
-        let cuts: Vec<usize> = ends.map(|entry| entry.offset as usize).collect();
+        let mut cuts: Vec<usize> = ends.map(|entry| entry.offset as usize).collect();
         assert!(cuts.len() >= 2, "{what}: {cuts:?}");
+        let header = container.header();
+        // Between the parts behind the content too.
+        cuts.extend(
+            [header.data_end, header.index_offset + header.index_len].map(|at| at as usize),
+        );
         for cut in cuts {
-            for bytes in [whole[..cut].to_vec(), [&whole[..], &whole[..cut]].concat()] {
+            let cut_off = &whole[..cut];
+            for row in [&[cut_off][..], &[&whole, cut_off], &[&plain, cut_off], &[cut_off, &whole]]
+            {
+                let bytes = row.concat();
                 let what = format!("{what}, cut at {cut}, {} bytes", bytes.len());
                 let path = folder.path().join("cut.zst");
                 fs::write(&path, &bytes).unwrap();
@@ -225,6 +234,73 @@ fn a_container_cut_off_between_extents() {
         }
         fs::remove_file(&input).unwrap();
         fs::remove_file(&path).unwrap();
+    }
+}
+
+/// Frames that stand in each other's places are intact each. In order, the header alone tells: its
+/// checksum of the content comes last.
+#[test]
+fn chunks_that_changed_places_are_noticed_in_order_too() {
+    let folder = tempfile::tempdir_in(memory()).unwrap();
+    let case = Case { placement: "dense", codec: "--store", chunk: "64K" };
+    let (_, path) = case.packed(folder.path(), &noise(300_000, 4));
+    let whole = fs::read(&path).unwrap();
+    let container = Container::open(&OsDisk, &path, false).unwrap();
+    let entries = &container.index().entries;
+    let (a, b) = (entries[0].offset as usize, entries[1].offset as usize);
+    let (b, c) = (b, entries[2].offset as usize);
+    assert_eq!(b - a, c - b, "two frames of one length");
+    let swapped = [&whole[b..c], &whole[a..b], &whole[c..]].concat();
+    let plain = zstd::bulk::compress(b"another program's", 3).unwrap();
+    for row in [
+        &[&swapped[..]][..],
+        &[&swapped, &plain],
+        &[&plain, &swapped],
+        &[&whole, &swapped],
+        &[&swapped, &whole],
+        &[&plain, &plain, &swapped, &whole],
+    ] {
+        let (bytes, what) = (row.concat(), format!("a row of {}", row.len()));
+        fs::write(folder.path().join("row.zst"), &bytes).unwrap();
+        for threads in ["1", "3"] {
+            for args in [&["verify", "-"][..], &["unpack", "-"]] {
+                let output = run_with_input(ringpack(args).args(["-T", threads]), &bytes);
+                assert_eq!(output.status.code(), Some(DAMAGED), "{what}: {args:?}: {output:?}");
+            }
+            let verify = &mut ringpack(["verify", "row.zst", "-T", threads]);
+            assert_eq!(
+                run(verify.current_dir(folder.path())).status.code(),
+                Some(DAMAGED),
+                "{what}"
+            );
+            let unpack = &mut ringpack(["unpack", "row.zst", "-o", "row", "-T", threads]);
+            assert_eq!(
+                run(unpack.current_dir(folder.path())).status.code(),
+                Some(DAMAGED),
+                "{what}"
+            );
+            assert!(!folder.path().join("row").exists(), "{what}");
+        }
+    }
+}
+
+/// A Zstandard file whose bytes happen to be those that a header begins with.
+#[test]
+fn another_programs_file_with_the_name_of_a_header_in_it() {
+    let folder = tempfile::tempdir_in(memory()).unwrap();
+    let magic = *b"\x5C\x2A\x4D\x18\xF8\0\0\0RINGPACK";
+    let (_, inner) = Case { placement: "dense", codec: "-3", chunk: "64K" }
+        .packed(folder.path(), b"a container in another file");
+    let inner = fs::read(inner).unwrap();
+    for content in [magic.to_vec(), [&noise(5000, 1)[..], &magic, &noise(90, 2)].concat(), inner] {
+        for level in [1, 3, 19] {
+            let bytes = zstd::bulk::compress(&content, level).unwrap();
+            let path = folder.path().join("f.zst");
+            fs::write(&path, &bytes).unwrap();
+            succeed(ringpack(["verify"]).arg(&path));
+            succeed(ringpack(["info"]).arg(&path));
+            assert_same(&succeed(ringpack(["unpack", "-c"]).arg(&path)), &content, "unpacked");
+        }
     }
 }
 

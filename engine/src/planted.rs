@@ -95,6 +95,8 @@ pub enum Bug {
     ShortExtentCovered,
     /// A container without its end is taken for a shorter file.
     CutOffTrusted,
+    /// Frames of a container that is read in order may stand in each other's places.
+    OrderUnchecked,
 }
 
 /// Whether the bug is planted.

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use super::decode::FrameDecoder;
 use super::feed::{Feed, Hop, Look, Origin};
 use super::measure::{Place, Start, cut_short, measure, start, with_content};
-use super::own::{Own, is_table_of_container};
+use super::own::{Ended, Own, is_table_of_container};
+use super::sums::Stated;
 use super::table::{Entry, Held, Sum, Table};
 use super::withhold;
 use super::work::{Crew, Frame};
 use super::{FRAME_BYTES_MAX, ForeignOptions, ForeignReport};
+use crate::checksum::{Whole, crc32c};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::content_checksum;
 use crate::format::seek_table::TABLE_MAGIC;
@@ -77,7 +79,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
             self.shared.check()?;
             // Of what is damaged the lengths don't add up, which was told.
             if self.report.damage_count == 0 {
-                self.own.at(self.place, self.report.content_size)?;
+                self.containers()?;
             }
             let found = match start(&mut self.feed, self.place) {
                 Err(error) if error.kind() == ErrorKind::NotAContainer => {
@@ -107,6 +109,16 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
         Ok(self.report)
     }
 
+    /// Where a container ends, its content has to be the one that its header states.
+    fn containers(&mut self) -> Result<()> {
+        let ended = self.own.at(self.place, self.report.content_size, self.turn)?;
+        let Some(Ended { container, crc32c, start: Some(start) }) = ended else { return Ok(()) };
+        let (from, to, len) = (start.turn, self.turn, container.content_size);
+        let place = Place { offset: container.offset, ..self.place };
+        let expected = self.crew.expect(Stated { from, to, len, crc32c, place });
+        expected.or_else(|error| self.crew.note(place, error))
+    }
+
     /// Goes on where damage is collected and the frame's end can be found nevertheless; `false`
     /// where it can't.
     fn or_noted(&mut self, done: Result<()>) -> Result<bool> {
@@ -118,6 +130,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
 
     fn noted(&mut self, error: Error) -> Result<bool> {
         self.crew.note(self.place, error)?;
+        self.crew.give_up_sums();
         self.report.damage_count += 1;
         // What was stated of the frame is not to be held against others.
         self.table = None;
@@ -197,6 +210,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
     }
 
     fn content(&mut self, front: &ContentFront) -> Result<()> {
+        self.own.content(self.place)?;
         self.report.frames += 1;
         self.report.unchecked += u64::from(!front.checksum);
         let turn = self.turn;
@@ -221,7 +235,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
         let Some(measured) = measure(&mut self.feed, self.place, front, most)? else {
             return Ok(None);
         };
-        self.own.content(self.place, measured);
+        self.own.measured(self.place, measured);
         let len = measured.len;
         let entry = match &mut self.table {
             Some((_, held)) => held.claim(len)?,
@@ -272,9 +286,11 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
         let (crew, shared, place) = (&*self.crew, self.shared, self.place);
         crew.wait_for(turn)?;
         let mut at = self.report.content_size;
+        let mut sum = Whole::default();
         let sink = &mut |piece: &[u8]| {
             shared.check()?;
             crew.give(piece, at)?;
+            sum.append(crc32c(piece), piece.len());
             at += piece.len() as u64;
             Ok(())
         };
@@ -285,6 +301,7 @@ impl<'a, 'c, 'scope, 'env> Cutter<'a, 'c, 'scope, 'env> {
             decoder.streamed(feed, place, front, sink)?
         };
         crew.pass_on();
+        crew.add_sum(turn, sum.value(), decoded.content_size as usize)?;
         self.add_content(decoded.content_size)?;
         let entry = match &mut self.table {
             Some((_, held)) => held.claim(decoded.len)?,

@@ -68,7 +68,7 @@ fn walk(disk: &dyn Disk, path: &Path, cancel: &Cancel) -> Result<Listing> {
     // The sum of what frames state: a container's all do.
     let (mut own, mut content) = (Own::default(), 0u64);
     loop {
-        listing.containers.extend(own.at(place, content)?);
+        listing.containers.extend(own.at(place, content, listing.frames)?.map(|it| it.container));
         if cancel.is_cancelled() {
             return Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"));
         }
@@ -83,6 +83,7 @@ fn walk(disk: &dyn Disk, path: &Path, cancel: &Cancel) -> Result<Listing> {
                 len
             }
             Start::Content(front) => {
+                own.content(place)?;
                 listing.frames += 1;
                 listing.window_bytes_max = listing.window_bytes_max.max(front.window);
                 let sum = |sum: u64| sum.checked_add(front.content_size?);
@@ -90,7 +91,7 @@ fn walk(disk: &dyn Disk, path: &Path, cancel: &Cancel) -> Result<Listing> {
                 content = content.saturating_add(front.content_size.unwrap_or(0));
                 let measured = measure(&mut hop, place, &front, u64::MAX)?;
                 let measured = measured.expect("no frame is longer than any");
-                own.content(place, measured);
+                own.measured(place, measured);
                 let len = measured.len;
                 if front.checksum {
                     listing.checked += 1;

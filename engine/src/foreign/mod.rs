@@ -25,6 +25,7 @@ mod order;
 mod own;
 mod range;
 mod sink;
+mod sums;
 mod table;
 mod withhold;
 mod work;

@@ -14,7 +14,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::frame::opens_pad;
 use crate::format::header::Header;
 use crate::format::{Fault, SKIPPABLE_MAGIC};
-use crate::limits::{ALIGN, HEADER_LEN};
+use crate::limits::HEADER_LEN;
 use crate::planted::{self, Bug};
 use crate::ring::file::File;
 
@@ -26,7 +26,7 @@ const PAD_LOOKED_AT: u64 = 64;
 
 /// Ends of frames that are remembered, to know the start of a container among others' frames: 16
 /// MiB. Where a container has more frames than that, its start is believed.
-const BOUNDARIES_MAX: usize = 1 << 20;
+pub(super) const BOUNDARIES_MAX: usize = 1 << 20;
 
 /// A container in a file that holds more than it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,29 +50,56 @@ impl Contained {
 /// The container that the frames belong to, if they do.
 #[derive(Debug, Default)]
 pub(super) struct Own {
-    /// Where the container before it ended, in the file and in the content.
-    start: u64,
-    content: u64,
-    /// Where frames ended since, in the file and in the content; of many, the last ones.
-    boundaries: VecDeque<(u64, u64)>,
+    /// Where the container before it ended.
+    start: Boundary,
+    /// Where frames ended since; of many, the last ones.
+    boundaries: VecDeque<Boundary>,
     /// The first frame or pad that only a container has: its end has to come.
     begun: Option<Place>,
     /// Whether the end of a container has begun.
     is_ending: bool,
     /// The container, once its header came.
-    container: Option<Contained>,
+    container: Option<Ended>,
+}
+
+/// A place between two frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Boundary {
+    /// Where it is in the file.
+    pub(super) offset: u64,
+    /// Bytes of content before it.
+    pub(super) content: u64,
+    /// Frames with content before it.
+    pub(super) turn: u64,
+}
+
+/// A container of which the header came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ended {
+    pub(super) container: Contained,
+    /// What the header states of the content.
+    pub(super) crc32c: u32,
+    /// Where it starts, unless that was too many frames ago.
+    pub(super) start: Option<Boundary>,
 }
 
 impl Own {
-    /// Takes note of a frame of content, all of it.
-    pub(super) fn content(&mut self, place: Place, measured: Measured) {
-        if measured.is_filled && self.is_on_grid(place.offset + measured.len) {
-            self.begun.get_or_insert(place);
+    /// Takes note that a frame of content begins.
+    ///
+    /// # Errors
+    /// `Damaged` where the end of a container has begun and isn't complete.
+    pub(super) fn content(&self, place: Place) -> Result<()> {
+        if self.is_ending || self.container.is_some() {
+            return Err(place.damaged("the container before it is cut short"));
         }
+        Ok(())
     }
 
-    fn is_on_grid(&self, offset: u64) -> bool {
-        (offset - self.start).is_multiple_of(ALIGN as u64)
+    /// Takes note of what a frame of content is like.
+    pub(super) fn measured(&mut self, place: Place, measured: Measured) {
+        if measured.is_filled {
+            self.begun.get_or_insert(place);
+        }
     }
 
     /// Takes note of a frame to be passed over, at `place`, with so much content before it.
@@ -88,10 +115,7 @@ impl Own {
             return Ok(());
         }
         // One that short doesn't say whose it is.
-        if len > PAD_LOOKED_AT
-            && self.is_on_grid(place.offset + len)
-            && opens_pad(look.look(place.offset, PAD_LOOKED_AT as usize)?, len)
-        {
+        if len > PAD_LOOKED_AT && opens_pad(look.look(place.offset, PAD_LOOKED_AT as usize)?, len) {
             self.begun.get_or_insert(place);
         }
         self.is_ending |= look.look(place.offset + 8, INDEX_NAME.len())? == INDEX_NAME;
@@ -117,54 +141,57 @@ impl Own {
         };
         let offset = (place.offset + len).checked_sub(before_table).ok_or_else(wrong)?;
         // What stands between the container before it and this one is another program's.
-        let before = match self.content_before(offset) {
-            Some(before) => before,
-            None => return Err(wrong()),
-        };
-        let is_whole = before.is_none_or(|before| content - before == header.content_size);
+        let start = self.boundary_at(offset).ok_or_else(wrong)?;
+        let is_whole = start.is_none_or(|start| content - start.content == header.content_size);
         if !is_whole || offset.checked_add(header.file_size).is_none() {
             return Err(wrong());
         }
-        let Header { file_size, content_size, chunk_count, .. } = header;
-        self.container = Some(Contained { offset, file_size, content_size, chunk_count });
+        if let Some(begun) = self.begun.filter(|begun| begun.offset < offset) {
+            return Err(begun.damaged("the container that it is of is cut short"));
+        }
+        let Header { file_size, content_size, chunk_count, content_crc32c: crc32c, .. } = header;
+        let container = Contained { offset, file_size, content_size, chunk_count };
+        self.container = Some(Ended { container, crc32c, start });
         Ok(())
     }
 
-    /// Content before `offset`, where a container is said to start, if it can have one there; it
+    /// The boundary at `offset`, where a container is said to start, if one can start there; it
     /// isn't known (`Some(None)`) where that was too many frames ago.
-    fn content_before(&self, offset: u64) -> Option<Option<u64>> {
-        if offset == self.start {
-            return Some(Some(self.content));
+    fn boundary_at(&self, offset: u64) -> Option<Option<Boundary>> {
+        if offset == self.start.offset {
+            return Some(Some(self.start));
         }
-        let found = self.boundaries.binary_search_by_key(&offset, |&(offset, _)| offset);
+        let found = self.boundaries.binary_search_by_key(&offset, |boundary| boundary.offset);
         let is_forgotten = self.boundaries.len() == BOUNDARIES_MAX
-            && self.start < offset
-            && self.boundaries.front().is_some_and(|&(first, _)| offset < first);
+            && self.start.offset < offset
+            && self.boundaries.front().is_some_and(|first| offset < first.offset);
         match found {
-            Ok(number) => Some(Some(self.boundaries[number].1)),
+            Ok(number) => Some(Some(self.boundaries[number])),
             Err(_) if is_forgotten => Some(None),
             Err(_) => None,
         }
     }
 
-    /// The container that ends at `place`, where a frame ended; there may come another file.
-    pub(super) fn at(&mut self, place: Place, content: u64) -> Result<Option<Contained>> {
-        let Some(container) = self.container else {
+    /// The container that ends at `place`, where a frame ended, with so much `content` in so many
+    /// frames before it; there may come another file.
+    pub(super) fn at(&mut self, place: Place, content: u64, turn: u64) -> Result<Option<Ended>> {
+        let boundary = Boundary { offset: place.offset, content, turn };
+        let Some(ended) = self.container else {
             if self.boundaries.len() == BOUNDARIES_MAX {
                 self.boundaries.pop_front();
             }
-            self.boundaries.push_back((place.offset, content));
+            self.boundaries.push_back(boundary);
             return Ok(None);
         };
-        let end = container.end();
+        let end = ended.container.end();
         if place.offset > end {
             return Err(place.damaged("the container has another length than its header says"));
         }
         if place.offset < end {
             return Ok(None);
         }
-        *self = Self { start: end, content, ..Self::default() };
-        Ok(Some(container))
+        *self = Self { start: boundary, ..Self::default() };
+        Ok(Some(ended))
     }
 
     /// Whether the input may end at `place`.

@@ -11,7 +11,9 @@ use super::decode::FrameDecoder;
 use super::measure::Place;
 use super::order::Order;
 use super::sink::{Given, Sink};
+use super::sums::{Stated, Sums};
 use super::{DAMAGES_MAX, FRAME_BYTES_MAX, ForeignReport};
+use crate::checksum::crc32c;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::xxh64_low;
 use crate::pipeline::Shared;
@@ -46,6 +48,7 @@ pub(super) struct Job<'a> {
     shared: Arc<Shared>,
     order: Arc<Order>,
     given: Given,
+    sums: Sums,
     found: Mutex<Found>,
 }
 
@@ -72,8 +75,8 @@ impl<'a> Job<'a> {
         threads: usize,
         shared: Arc<Shared>,
     ) -> Self {
-        let (order, given, found) = Default::default();
-        Self { sink, window_bytes_max, threads, shared, order, given, found }
+        let (order, given, sums, found) = Default::default();
+        Self { sink, window_bytes_max, threads, shared, order, given, sums, found }
     }
 
     /// Runs `cut`, which hands frames out and reports what it saw, and waits for all of them.
@@ -118,13 +121,15 @@ impl<'a> Job<'a> {
             let what = "the content doesn't match the seek table's checksum";
             return Err(frame.place.damaged(what));
         }
+        let sum = crc32c(&content);
         if let Sink::Pipe(_) = self.sink {
             self.order.wait_for(&self.shared, frame.turn)?;
             self.sink.give(&content, frame.content_offset, &self.given)?;
             self.order.pass_on();
-            return Ok(());
+        } else {
+            self.sink.give(&content, frame.content_offset, &self.given)?;
         }
-        self.sink.give(&content, frame.content_offset, &self.given)
+        self.sums.add(frame.turn, sum, content.len())
     }
 
     fn serve(&self, frames: &Mutex<Receiver<Frame>>, keep_going: bool) -> Result<()> {
@@ -135,6 +140,7 @@ impl<'a> Job<'a> {
             let decoded = self.decode(&mut decoder, &frame);
             self.order.leave(frame.cost());
             if let Err(error) = decoded {
+                self.sums.give_up();
                 match self.note(frame.place, error, keep_going) {
                     ControlFlow::Continue(()) => {}
                     // The others are taken off the queue all the same, so that nobody waits for
@@ -196,6 +202,21 @@ impl<'env> Crew<'_, 'env> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the checksum of a frame's content that was decoded on this thread.
+    pub(super) fn add_sum(&self, turn: u64, crc32c: u32, len: usize) -> Result<()> {
+        self.job.sums.add(turn, crc32c, len)
+    }
+
+    /// Takes what a container's header states of its content.
+    pub(super) fn expect(&self, stated: Stated) -> Result<()> {
+        self.job.sums.expect(stated)
+    }
+
+    /// Ends comparing content with headers: damage was found.
+    pub(super) fn give_up_sums(&self) {
+        self.job.sums.give_up();
     }
 
     /// Waits for a frame's turn, to write its content from this thread.

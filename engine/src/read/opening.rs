@@ -37,9 +37,7 @@ fn header_of_all(raw: &Raw<'_>) -> Option<u64> {
             before.into_iter().find(|&offset| offset > 0) == Some(end)
                 && header.file_size >= raw.len
         };
-        // Cut short within it, it says no more than that.
-        let is_short = bytes.len() < HEADER_LEN;
-        Header::opens(bytes) && (is_short || Header::decode(bytes).is_ok_and(is_all))
+        Header::opens(bytes) && Header::decode(bytes).is_ok_and(is_all)
     })?;
     Some(raw.end_offset() + at as u64)
 }

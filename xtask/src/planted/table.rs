@@ -121,6 +121,14 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
         &[unit("commit::checkpoint::tests::m2_an_extent_that_ends_off_the_grid_is_not_covered")],
     ),
     ("CutOffTrusted", &[test("wrong input", "wrong_input", "a_container_cut_off_between_extents")]),
+    (
+        "OrderUnchecked",
+        &[test(
+            "wrong input",
+            "wrong_input",
+            "chunks_that_changed_places_are_noticed_in_order_too",
+        )],
+    ),
     ("BatchOfOne", &[test("costs", "costs", "an_extent_costs_two_operations_in_few_calls")]),
     (
         "CopiedFirst",
