@@ -483,6 +483,8 @@ fn pc1_a_sparse_file_is_published_only_as_it_is() {
         check_content: true,
         threads: Some(1),
         codec: Codec::Zstd(1),
+        // So that holes go on behind their chunks.
+        chunk_log2: Some(20),
         ..PackOptions::default()
     };
     let (from, to) = (Input::Path(source.clone()), Output::Path(target.clone()));

@@ -186,7 +186,6 @@ pub(super) const CAUGHT: &[(&str, &[Test])] = &[
             unit(
                 "commit::checkpoint::tests::h3_without_room_for_the_journal_a_checkpoint_is_skipped",
             ),
-            test("simulator", "simulation", "what_fits_is_packed"),
             test("processes", "filesystems", "what_fits_is_packed_on_ext4"),
         ],
     ),
