@@ -88,7 +88,8 @@ impl<'a> Chunk<'a> {
 /// # let (input, output) = (dir.path().join("data"), dir.path().join("data.zst"));
 /// # std::fs::write(&input, vec![0; (1 << 20) + 100])?;
 /// # let to = Output::Path(output.clone());
-/// # pack(&OsDisk, Input::Path(input), to, &PackOptions::default(), &Cancel::new())?;
+/// # let options = PackOptions { chunk_log2: Some(20), ..PackOptions::default() };
+/// # pack(&OsDisk, Input::Path(input), to, &options, &Cancel::new())?;
 /// # let reader = ContainerReader::open(&output)?;
 /// let ratios = ratios(&reader);
 /// assert!(ratios[0] > 1000.0);

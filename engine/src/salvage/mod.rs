@@ -72,7 +72,8 @@ pub struct Unplaced {
 /// # let writer = MemoryWriter::new(&WriteOptions::default())?;
 /// # writer.write_chunk(0, b"something to keep")?;
 /// # let mut bytes = writer.finalize()?;
-/// bytes[9] ^= 1; // its header is no more
+/// let end = bytes.len();
+/// bytes[end - 100] ^= 1; // its header is no more
 /// # std::fs::write(&damaged, bytes).unwrap();
 /// let report = salvage(&OsDisk, &damaged, &restored, false, &Cancel::new())?;
 /// assert!(report.is_complete());

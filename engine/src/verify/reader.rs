@@ -58,7 +58,7 @@ impl ContainerReader {
     /// let mut bytes = std::fs::read(&output)?;
     /// assert!(ContainerReader::from_source(bytes.clone())?.verify(false)?.is_intact());
     ///
-    /// bytes[4096 + 9] ^= 1; // within the first chunk's frame, which follows the header
+    /// bytes[9] ^= 1; // within the first chunk's frame, with which the container begins
     /// let found = ContainerReader::from_source(bytes)?.verify(false)?;
     /// assert_eq!(found.damages[0].chunk(), Some(0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
