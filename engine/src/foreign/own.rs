@@ -135,11 +135,7 @@ impl Own {
             return Ok(());
         }
         let wrong = || place.damaged("the container has another length than its header says");
-        let before_table = match header.table_offset {
-            0 => header.file_size,
-            offset => offset,
-        };
-        let offset = (place.offset + len).checked_sub(before_table).ok_or_else(wrong)?;
+        let offset = (place.offset + len).checked_sub(header.end_offset()).ok_or_else(wrong)?;
         // What stands between the container before it and this one is another program's.
         let start = self.boundary_at(offset).ok_or_else(wrong)?;
         let is_whole = start.is_none_or(|start| content - start.content == header.content_size);

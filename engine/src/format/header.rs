@@ -256,6 +256,13 @@ impl Header {
         bytes
     }
 
+    /// Where it ends in its container, as it says itself: at the seek table, or at the end where
+    /// there is none. Its start is [`HEADER_LEN`] before.
+    #[must_use]
+    pub fn end_offset(&self) -> u64 {
+        if self.table_offset == 0 { self.file_size } else { self.table_offset }
+    }
+
     /// Whether these bytes begin as a header does, by the frame's length and its magic.
     #[must_use]
     pub fn opens(bytes: &[u8]) -> bool {

@@ -32,10 +32,8 @@ fn header_of_all(raw: &Raw<'_>) -> Option<u64> {
     let at = starts.find(|&at| {
         let bytes = &raw.end[at..];
         let is_all = |header: Header| {
-            let before = [header.table_offset, header.file_size];
             let end = raw.end_offset() + (at + HEADER_LEN) as u64;
-            before.into_iter().find(|&offset| offset > 0) == Some(end)
-                && header.file_size >= raw.len
+            header.end_offset() == end && header.file_size >= raw.len
         };
         Header::opens(bytes) && Header::decode(bytes).is_ok_and(is_all)
     })?;
@@ -81,8 +79,7 @@ fn names_header(raw: &Raw<'_>, table_offset: u64) -> Result<bool> {
 }
 
 fn check_header(raw: &Raw<'_>, header: Header, offset: u64) -> Result<(Header, Tail)> {
-    let end = if header.table_offset == 0 { header.file_size } else { header.table_offset };
-    let start = (offset + HEADER_LEN as u64).checked_sub(end);
+    let start = (offset + HEADER_LEN as u64).checked_sub(header.end_offset());
     if start.is_some_and(|start| start > 0) && header.file_size < raw.len {
         let what = "is several files, one behind the other";
         let refused = raw.error(ErrorKind::NotAContainer, what);

@@ -471,9 +471,8 @@ fn is_named(found: &Found, hint: &Hint) -> bool {
 
 /// Whether a header at `offset` stands where it says itself, or its copy does.
 pub(super) fn is_in_place(offset: u64, header: &Header) -> bool {
-    let end = if header.table_offset == 0 { header.file_size } else { header.table_offset };
     let is_copy = offset == header.data_end && header.index_offset > header.data_end;
-    offset + HEADER_LEN as u64 == end || is_copy
+    offset + HEADER_LEN as u64 == header.end_offset() || is_copy
 }
 
 /// The header that is this file's: the one that stands where it says itself, or the copy of it; or
